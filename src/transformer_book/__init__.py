@@ -1,0 +1,1 @@
+"""The Transformer, Measured: the tested package behind the book."""

@@ -1,0 +1,127 @@
+"""Axis names, and the checks that hold a tensor to them.
+
+Every docstring and shape comment in this package uses these letters, always with this meaning:
+
+======  =====================================================================
+letter  axis
+======  =====================================================================
+``B``   batch: independent sequences processed together
+``T``   target length: number of query positions
+``S``   source length: number of key (and value) positions
+``H``   heads
+``K``   width of one head
+``D``   model width; in a function on single heads, the width of a query or key
+``F``   hidden width of the feed-forward layer
+``V``   vocabulary size
+``I``   input width of a recurrent layer
+======  =====================================================================
+
+``...`` stands for any leading axes, none included. A mask is boolean and **True means "may attend"**, as in
+`torch.nn.functional.scaled_dot_product_attention`; `torch.nn.MultiheadAttention` means the opposite.
+"""
+
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+AXES: dict[str, str] = {
+    "B": "batch",
+    "T": "target (query) length",
+    "S": "source (key) length",
+    "H": "heads",
+    "K": "width of one head",
+    "D": "model width",
+    "F": "hidden width of the feed-forward layer",
+    "V": "vocabulary size",
+    "I": "input width of a recurrent layer",
+}
+
+Shape: TypeAlias = tuple[int, ...]
+
+
+def shape_text(tensor: Tensor) -> str:
+    """Write a tensor's shape as ``(2, 3, 5)``, for error messages."""
+    return str(tuple(tensor.shape))
+
+
+def check_mask(mask: Tensor | None, scores_shape: Shape) -> None:
+    """Check that a mask is boolean and broadcasts to the scores.
+
+    Parameters
+    ----------
+    mask
+        Boolean tensor, True = may attend, or None.
+    scores_shape
+        Shape of the scores the mask applies to, ``(..., T, S)``.
+
+    Raises
+    ------
+    TypeError
+        The mask is not a boolean tensor.
+    ValueError
+        The mask does not broadcast to `scores_shape`, or would enlarge it.
+    """
+    if mask is None:
+        return
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+        got = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
+        raise TypeError(f"mask: expected a torch.bool tensor with True = may attend, got {got}")
+    fits = mask.ndim <= len(scores_shape) and all(
+        m in (1, s) for m, s in zip(reversed(mask.shape), reversed(scores_shape), strict=False)
+    )
+    if not fits:
+        raise ValueError(
+            f"mask: expected a shape that broadcasts to the scores {scores_shape}, got {shape_text(mask)}"
+        )
+
+
+def check_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> None:
+    """Check the arguments every attention function takes.
+
+    Parameters
+    ----------
+    query
+        Shape ``(..., T, D)``.
+    key
+        Shape ``(..., S, D)``.
+    value
+        Shape ``(..., S, Dv)``.
+    mask
+        Boolean, True = may attend, broadcastable to ``(..., T, S)``, or None.
+
+    Raises
+    ------
+    TypeError
+        An argument is not a floating-point tensor, dtypes differ, or the mask is not boolean.
+    ValueError
+        Shapes or devices do not fit together; the message says what was expected and what came.
+    """
+    for name, tensor in (("query", query), ("key", key), ("value", value)):
+        if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
+            got = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
+            raise TypeError(f"{name}: expected a floating-point tensor, got {got}")
+        if tensor.ndim < 2:
+            raise ValueError(f"{name}: expected at least 2 axes (..., length, width), got {shape_text(tensor)}")
+        if tensor.dtype != query.dtype:
+            raise TypeError(f"{name}: expected the dtype of query, {query.dtype}, got {tensor.dtype}")
+        if tensor.device != query.device:
+            raise ValueError(f"{name}: expected the device of query, {query.device}, got {tensor.device}")
+    if query.shape[-1] == 0 or key.shape[-1] != query.shape[-1]:
+        raise ValueError(
+            "query and key: expected the same width D ≥ 1 (last axis), "
+            f"got query {shape_text(query)} and key {shape_text(key)}"
+        )
+    if key.shape[-2] != value.shape[-2]:
+        raise ValueError(
+            "key and value: expected the same length S (second-last axis), "
+            f"got key {shape_text(key)} and value {shape_text(value)}"
+        )
+    try:
+        leading = torch.broadcast_shapes(query.shape[:-2], key.shape[:-2], value.shape[:-2])
+    except RuntimeError:
+        raise ValueError(
+            "query, key and value: expected leading axes that broadcast together, "
+            f"got {shape_text(query)}, {shape_text(key)} and {shape_text(value)}"
+        ) from None
+    check_mask(mask, (*leading, query.shape[-2], key.shape[-2]))
