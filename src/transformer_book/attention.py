@@ -181,7 +181,8 @@ def chunked_attention(
         raise ValueError(f"chunk_size: expected an integer ≥ 1, got {chunk_size}")
     wide = torch.promote_types(query.dtype, torch.float32)  # running sums lose too much in half precision
     query = query.to(wide) / math.sqrt(query.shape[-1])  # (..., T, D)
-    blend = query @ key.to(wide)[..., :0, :].transpose(-2, -1) @ value.to(wide)[..., :0, :]  # (..., T, Dv) of 0
+    nothing = query @ key.to(wide)[..., :0, :].transpose(-2, -1)  # (..., T, 0)
+    blend = nothing @ value.to(wide)[..., :0, :]  # (..., T, Dv), zeros
     total = blend.new_zeros(*blend.shape[:-1], 1)  # (..., T, 1)
     largest = torch.full_like(total, torch.finfo(wide).min)  # (..., T, 1)
     for start in range(0, key.shape[-2], chunk_size):

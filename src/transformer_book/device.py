@@ -5,6 +5,8 @@ from pathlib import Path
 
 import torch
 
+CPU = torch.device("cpu")
+
 
 def pick_device(name: str = "auto") -> torch.device:
     """Return the best device there is: CUDA, then Apple's MPS, then the CPU; or the one asked for.

@@ -1,12 +1,15 @@
-"""One matplotlib style for every figure of the book: palette, sizes, and a panel that both themes can show."""
+"""One matplotlib style for every figure of the book: palette, markers, sizes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib as mpl
+from cycler import cycler
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 #: The same thing always has the same colour. Distinguishable in the common forms of colour blindness, and
 #: every series also has a marker of its own.
@@ -21,7 +24,7 @@ PALETTE: dict[str, str] = {
 
 MARKERS: tuple[str, ...] = ("o", "s", "^", "D", "v", "P")
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "figure.figsize": (7.2, 3.4),
     "figure.dpi": 110,
     "figure.facecolor": "white",
@@ -41,13 +44,13 @@ _STYLE = {
     "legend.fontsize": 9,
     "lines.linewidth": 1.8,
     "lines.markersize": 4.5,
-    "axes.prop_cycle": mpl.cycler(color=list(PALETTE.values())),
+    "axes.prop_cycle": cycler(color=list(PALETTE.values())),
 }
 
 
 @contextmanager
 def figure_style() -> Iterator[None]:
-    """Apply the book's style inside a ``with`` block and leave matplotlib's settings as they were."""
+    """Apply the book's style in a ``with`` block, or to a decorated function, and then restore matplotlib."""
     with mpl.rc_context(_STYLE):
         yield
 
@@ -71,3 +74,27 @@ def new_figure(columns: int = 1, height: float = 3.2) -> tuple[Figure, list[Axes
         raise ValueError(f"columns: expected an integer ≥ 1, got {columns}")
     figure, axes = plt.subplots(1, columns, figsize=(7.2, height), layout="constrained", squeeze=False)
     return figure, list(axes[0])
+
+
+def draw_series(
+    axis: Axes, x: ArrayLike, mean: ArrayLike, half_width: ArrayLike, role: str, marker: str, label: str
+) -> None:
+    """Draw one measured series with its interval.
+
+    Parameters
+    ----------
+    axis
+        Where to draw.
+    x, mean, half_width
+        Positions, means over seeds and half the 95 % interval, all of one length; NaN draws no bar.
+    role
+        A name of `PALETTE`.
+    marker, label
+        As in matplotlib.
+
+    Raises
+    ------
+    KeyError
+        `role` is not in the palette.
+    """
+    axis.errorbar(x, mean, yerr=half_width, color=PALETTE[role], marker=marker, label=label, capsize=2)

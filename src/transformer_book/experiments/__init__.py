@@ -1,0 +1,92 @@
+"""The book's experiments: what is measured, the stored results, and the claims they decide.
+
+Each module holds one experiment: ``measure(...) -> Result``, ``plot(result)``, and its ``CLAIMS``. Chapters run
+a small ``measure`` live and show the stored full result beside it; ``transformer-book measure NAME`` makes the
+stored one.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from transformer_book.experiments import attention_cost, mask_properties, score_variance, softmax_scaling
+from transformer_book.experiments._result import Claim, Result, Verdict
+
+__all__ = ["REGISTRY", "Claim", "Result", "Row", "Verdict", "all_verdicts", "load_result", "results_folder"]
+
+#: Name → module of each experiment, in the order of their claims.
+REGISTRY: dict[str, ModuleType] = {
+    "score_variance": score_variance,
+    "softmax_scaling": softmax_scaling,
+    "mask_properties": mask_properties,
+    "attention_cost": attention_cost,
+}
+
+#: Number of a chapter, as in its claims' ids → its slug.
+CHAPTERS: dict[int, str] = {5: "scaled_dot_product"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the page *Claims*: a claim, and the verdict of one stored result."""
+
+    claim: Claim
+    verdict: Verdict
+    result: Result
+    chapter: str
+
+
+def results_folder() -> Path:
+    """Where stored results lie: inside an installed package, or in ``book/results`` of a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "results"
+    return installed if installed.is_dir() else package.parents[1] / "book" / "results"
+
+
+def result_file(name: str, device: str = "cpu") -> str:
+    """File name of a stored result: ``NAME.json`` for the CPU, ``NAME.DEVICE.json`` for another device.
+
+    Raises
+    ------
+    ValueError
+        There is no experiment of that name.
+    """
+    if name not in REGISTRY:
+        raise ValueError(f"experiment: expected one of {', '.join(REGISTRY)}; got {name!r}")
+    return f"{name}.json" if device == "cpu" else f"{name}.{device}.json"
+
+
+def load_result(name: str, device: str = "cpu") -> Result:
+    """Read the stored full result of an experiment.
+
+    Parameters
+    ----------
+    name
+        Name of the experiment.
+    device
+        ``"cpu"``, or another device type a result was stored for.
+
+    Raises
+    ------
+    ValueError
+        There is no experiment of that name, or the file is no result.
+    FileNotFoundError
+        Nothing is stored for that device; the message has the command that measures it.
+    """
+    path = results_folder() / result_file(name, device)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: not measured; run: transformer-book measure {name} --device {device}")
+    return Result.load(path)
+
+
+def all_verdicts() -> list[Row]:
+    """Judge every claim on every stored result, ordered by claim; CPU before other devices."""
+    rows = []
+    for name, module in REGISTRY.items():
+        first = load_result(name)
+        others = sorted(results_folder().glob(f"{name}.*.json"))
+        for result in (first, *map(Result.load, others)):
+            for claim in module.CLAIMS.values():
+                chapter = CHAPTERS[int(claim.id.removeprefix("C").partition(".")[0])]
+                rows.append(Row(claim, claim.judge(result), result, chapter))
+    return sorted(rows, key=lambda row: tuple(map(int, row.claim.id.removeprefix("C").split("."))))
