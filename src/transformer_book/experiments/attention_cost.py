@@ -130,8 +130,9 @@ def plot(result: Result) -> Figure:
         axis.set_xscale("log", base=2)
         axis.set_xticks(lengths, [f"{length:,}" for length in lengths], rotation=45)
         axis.set(xlabel="length", ylabel=label, title=title)
-    axes[0].set_yscale("log", base=2)
-    axes[1].set_yscale("log", base=2)
+    for axis in axes[:2]:
+        axis.set_yscale("log", base=4)
+        axis.yaxis.set_major_formatter("{x:g}")
     axes[2].set_ylim(bottom=0)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure

@@ -107,9 +107,11 @@ def plot(result: Result) -> Figure:
     ):
         draw_series(axis, positions, result.mean(key), result.half_width(key), role, marker, label)
     axis.axvline(cut - 0.5, color=PALETTE["muted"], linestyle="--")
-    axis.annotate("replaced from here on", (cut - 0.3, axis.get_ylim()[1] * 0.94), color=PALETTE["muted"])
-    axis.set(xlabel="position", ylabel="largest change of the output", title="The future, replaced")
-    axis.legend(loc="center left")
+    axis.annotate(
+        "replaced from here on →", (cut - 0.3, 1.03), xycoords=("data", "axes fraction"), color=PALETTE["muted"]
+    )
+    axis.set(xlabel="position", ylabel="largest change of the output")
+    figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 

@@ -125,9 +125,9 @@ def plot(result: Result) -> Figure:
     widths = result.settings["widths"]
     figure, axes = new_figure(3, height=3.4)
     panels = (
-        ("entropy", "entropy of the weights, bits", "How spread"),
-        ("jacobian", "‖∂weights/∂scores‖, median", "Gradient to the scores"),
-        ("query_gradient", "‖∂weights/∂query‖, median", "Gradient to the query"),
+        ("entropy", "entropy of the weights, bits", "Spread"),
+        ("jacobian", "‖∂weights/∂scores‖, median", "Gradient to scores"),
+        ("query_gradient", "‖∂weights/∂query‖, median", "Gradient to query"),
     )
     for axis, (quantity, label, title) in zip(axes, panels, strict=True):
         for name, marker, role in zip(DIVISORS, MARKERS, ("accent", "query", "key"), strict=False):
@@ -155,11 +155,12 @@ def _judge(result: Result) -> Verdict:
     collapse = entropy["none"][1] < 0.1 * uniform and jacobian["none"][1] < 0.01 * jacobian["none"][0]
     level = all(abs(np.log(b / a)) < 0.1 for a, b in (entropy["sqrt_d"], jacobian["sqrt_d"], gradient["sqrt_d"]))
     flat = entropy["d"][1] > 0.99 * uniform and gradient["d"][1] < 0.2 * gradient["d"][0]
+    change = {name: last / first for name, (first, last) in gradient.items()}
     figure = (
         f"entropy at d = {widest}, of {uniform:.0f} bits: {entropy['none'][1]:.2f} undivided, "
         f"{entropy['sqrt_d'][1]:.2f} with √d, {entropy['d'][1]:.2f} with d; "
-        f"typical ‖∂weights/∂scores‖ from d = 16 to {widest}: × {jacobian['none'][1] / jacobian['none'][0]:.0e} "
-        f"undivided, × {jacobian['sqrt_d'][1] / jacobian['sqrt_d'][0]:.2f} with √d"
+        f"typical gradient to the query, d = 16 to {widest}: × {change['none']:.0e} undivided, "
+        f"× {change['sqrt_d']:.2f} with √d, × {change['d']:.2f} with d"
     )
     return Verdict(bool(collapse and level and flat), figure)
 
