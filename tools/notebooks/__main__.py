@@ -1,0 +1,43 @@
+"""The command: ``python -m notebooks build`` and ``python -m notebooks check``."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from notebooks.book import Book
+from notebooks.build import build
+from notebooks.check import check
+from notebooks.errors import ProblemError, ProblemsError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; return 0 if all is well, 1 if something has to be put right."""
+    parser = argparse.ArgumentParser(prog="python -m notebooks", description="The book's notebooks.")
+    parser.add_argument("--root", type=Path, default=ROOT, help="the checkout (default: the one this file is in)")
+    commands = parser.add_subparsers(dest="command", required=True)
+    building = commands.add_parser("build", help="copy shown code into the chapters, run them, write notebooks")
+    building.add_argument("chapters", nargs="*", metavar="CHAPTER", help="chapters/NN_slug.md (default: all)")
+    commands.add_parser("check", help="name every drift between package, chapters and notebooks; runs nothing")
+    options = parser.parse_args(arguments)
+    book = Book(options.root.resolve())
+    try:
+        if options.command == "build":
+            paths = [Path(name).resolve() for name in options.chapters] or book.chapters
+            if strangers := [path for path in paths if path not in book.chapters]:
+                parser.error(f"expected chapters of the book, got {strangers[0]}")
+            build(book, paths)
+            return 0
+        problems = check(book)
+    except ProblemsError as error:
+        problems = error.problems
+    except ProblemError as problem:
+        problems = [problem]
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
