@@ -3,6 +3,7 @@
 import copy
 import os
 import re
+import subprocess
 import tempfile
 
 from ipykernel.kernelspec import RESOURCES, get_kernel_dict
@@ -64,9 +65,11 @@ def execute(notebook: NotebookNode) -> NotebookNode:
             store_widget_state=False,
         )
         try:
-            client.execute(env=environment, cleanup_kc=True)
+            # What the kernel itself says goes to its own stderr, what a cell says does not.
+            client.execute(env=environment, stderr=subprocess.DEVNULL, cleanup_kc=True)
         except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-            message = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
+            text = error.traceback if isinstance(error, CellExecutionError) else str(error)
+            message = re.sub(r"\x1b\[[0-9;]*m", "", text).strip()
             raise CellError(_reached(notebook), message) from None
     return notebook
 

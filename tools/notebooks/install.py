@@ -2,15 +2,29 @@
 
 from notebooks.book import Book
 from notebooks.chapter import Chapter
+from notebooks.errors import ProblemError
 
 INSTALLED = "transformer_book is ready"
+FACTS = {"minutes", "prerequisites", "downloads"}
 
 
 def heading_cell(title: str, chapter: Chapter, book: Book) -> str:
-    """Write the first Markdown cell: the chapter's title and its two addresses."""
-    colab = book.colab_url(chapter.notebook)
-    page = book.page_url(chapter.path)
-    return f"# {title}\n\n[Open in Colab]({colab}) · [Read as a page, with its widgets alive]({page})"
+    """Write the first Markdown cell: the chapter's title, its two addresses, and what to bring.
+
+    Raises
+    ------
+    ProblemError
+        The front matter's `chapter` does not say `minutes`, `prerequisites` and `downloads`.
+    """
+    facts = chapter.front_matter.get("chapter")
+    if not isinstance(facts, dict) or set(facts) != FACTS:
+        got = sorted(facts) if isinstance(facts, dict) else facts
+        raise ProblemError(chapter.shown, 1, f"front matter, chapter: expected {sorted(FACTS)}, got {got}")
+    colab, page = book.colab_url(chapter.notebook), book.page_url(chapter.path)
+    return (
+        f"# {title}\n\n[Open in Colab]({colab}) · [Read as a page, with its widgets alive]({page})\n\n"
+        f"About {facts['minutes']} minutes. You need: {facts['prerequisites']}. Downloads: {facts['downloads']}."
+    )
 
 
 def install_cell(book: Book) -> str:

@@ -133,7 +133,7 @@ class Converter:
         if kind == "math_block_label" and not token.level:
             return self._formula(token.content, self.labels.equations[token.info], quoted, line)
         if kind == "math_block":
-            if token.level and in_quote and "\n" in token.content.strip("\n"):
+            if token.level and in_quote and "\n" in token.content:
                 raise self._problem(line, "a formula in a quote: expected on one line")
             return self._formula(token.content, None, True, line) if quoted and not token.level else None
         if kind == "colon_fence" or kind not in PLAIN_BLOCKS:
