@@ -30,8 +30,8 @@ def parse_address(address: str) -> tuple[str, str]:
 
 def readdress(text: str, old: tuple[str, str], new: tuple[str, str]) -> str:
     """Replace the repository's address, and that of its published pages, in a text."""
-    pages = [f"{owner.lower()}.github.io/{name}" for owner, name in (old, new)]
-    return text.replace("/".join(old), "/".join(new)).replace(*pages)
+    old_pages, new_pages = (f"{owner.lower()}.github.io/{name}" for owner, name in (old, new))
+    return text.replace("/".join(old), "/".join(new)).replace(old_pages, new_pages)
 
 
 def set_address(root: Path, address: str) -> list[Path]:

@@ -49,6 +49,8 @@ def normalise(notebook: NotebookNode) -> NotebookNode:
         cell.outputs = [] if IGNORED_TAG in cell.metadata.get("tags", []) else _stable(cell.outputs, index)
         cell.metadata.pop("execution", None)
     notebook.metadata.pop("widgets", None)
+    # The kernel adds its exact version, which would differ between machines.
+    notebook.metadata.language_info = NotebookNode(name="python")
     count = 0
     for cell in notebook.cells:
         if cell.cell_type == "code":

@@ -1,11 +1,13 @@
 """A made-up book of one chapter in a temporary folder, to try the pipeline on."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from nbformat import NotebookNode
 from notebooks.book import Book
+from notebooks.build import build
 from notebooks.chapter import Chapter, read_chapter
 from notebooks.derive import derive
 
@@ -103,13 +105,16 @@ class Sample:
         """Derive the notebook of such a chapter."""
         return derive(self.write(body), self.book).notebook
 
+    def derive_file(self) -> NotebookNode:
+        """Derive the notebook of the chapter as it stands on disk."""
+        return derive(read_chapter(self.chapter_path, self.book), self.book).notebook
+
     def plain(self, body: str) -> str:
         """Derive a body of one Markdown cell, and return that cell's text."""
         return self.derive(body).cells[2].source
 
 
-@pytest.fixture
-def sample(tmp_path: Path) -> Sample:
+def make_sample(root: Path) -> Sample:
     files = {
         "_config.yml": "repository:\n  url: https://github.com/Some-Owner/a-book\n  branch: trunk\n",
         "CONTRIBUTING.md": "# How\n\n<!-- myst-whitelist:start -->\n<!-- myst-whitelist:end -->\n\nEnd.\n",
@@ -120,11 +125,34 @@ def sample(tmp_path: Path) -> Sample:
         "book/glossary.md": "# Glossary\n\n(hard-word)=\n## A hard word\n\nText.\n",
     }
     for name, text in files.items():
-        path = tmp_path / name
+        path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    (tmp_path / "chapters").mkdir()
-    return Sample(tmp_path)
+    (root / "chapters").mkdir()
+    return Sample(root)
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> Sample:
+    return make_sample(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def built_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build one chapter of a shown cell, a cell that prints, and text; return the book's folder."""
+    sample = make_sample(tmp_path_factory.mktemp("book"))
+    sample.write(
+        'Text.\n\n```{code-cell} ipython3\n:tags: ["src:toy.top"]\n\n```\n\n'
+        "```{code-cell} ipython3\nprint(1)\n```\n\nMore.\n"
+    )
+    build(sample.book, sample.book.chapters, lambda line: None)
+    return sample.root
+
+
+@pytest.fixture
+def built(built_once: Path, tmp_path: Path) -> Sample:
+    """Return a copy of that book."""
+    return Sample(Path(shutil.copytree(built_once, tmp_path / "book")))
 
 
 @pytest.fixture
