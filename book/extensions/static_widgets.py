@@ -106,7 +106,7 @@ def _place(items: list[str], item: str) -> int:
 def _problem(state: dict[str, Model], model_id: str) -> str | None:
     """Say why a view of this model cannot be shown, or None if it can."""
     if model_id not in state:
-        return f"expected a model {model_id} in the notebook's widget state, got none; was it closed, or an old output?"
+        return f"expected the notebook's widget state to hold model {model_id}, which an output shows; got none"
     model = state[model_id]
     name, traits = model["model_name"], model["state"]
     if name in _BOXES or name in _TEXTS:
@@ -182,10 +182,11 @@ def mount_widgets(app: Sphinx, doctree: nodes.document) -> None:
         view = placeholder.parent  # the output in this MIME type; beside it stands the one in text/plain
         assert isinstance(view, nodes.Element)
         assert isinstance(view.parent, nodes.Element)
+        texts = list(_text(page.state, model_id))
         for other in view.parent.findall(nodes.container):
-            if other.get("mime_type") == "text/plain":
+            if texts and other.get("mime_type") == "text/plain":
                 other.clear()
-                other += list(_text(page.state, model_id))
+                other += texts
         view.replace(placeholder, list(_render(page, model_id, placeholder)))
     if page.models:
         doctree += nodes.raw("", page.data(), format="html")
@@ -212,8 +213,9 @@ def copy_script(app: Sphinx) -> None:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the MIME renderer and the two steps that follow it."""
     app.setup_extension("myst_nb")
-    if WidgetViewRenderer not in load_mime_renders():
-        load_mime_renders().append(WidgetViewRenderer)
+    plugins: list[Any] = load_mime_renders()
+    if WidgetViewRenderer not in plugins:
+        plugins.append(WidgetViewRenderer)
     if WidgetViewRenderer not in load_mime_renders():
         raise ExtensionError("static_widgets: expected myst_nb.core.render.load_mime_renders to keep one list")
     app.connect("builder-inited", copy_script)
