@@ -66,7 +66,15 @@ def test_matrix_walk_is_scaled_dot_product_attention(run_js):
 
 @pytest.mark.parametrize(
     ("number", "text"),
-    [(0.625, "0.63"), (-0.4, "−0.40"), (-0.001, "0.00"), (-12.345, "−12.35"), (123.4, "123"), (-54321.0, "−5e+4")],
+    [
+        (0.625, "0.63"),
+        (-0.4, "−0.40"),
+        (-0.001, "0.00"),
+        (9.996, "10.0"),
+        (-12.34, "−12.3"),
+        (123.4, "123"),
+        (-54321.0, "−5e+4"),
+    ],
 )
 def test_numbers_fit_their_cells(run_js, number, text):
     assert run_js("matrix_walk", [("short", [number])]) == [text]

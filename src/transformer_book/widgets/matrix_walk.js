@@ -28,10 +28,11 @@ export function attention(query, key, value, mask, scaled) {
   return { products, scores, allowed, weights, output };
 }
 
-/** A number short enough for a cell. @param {number} x @returns {string} */
+/** A number in at most five characters and a sign: two decimals below 10. @param {number} x @returns {string} */
 export function short(x) {
   const size = Math.abs(x);
-  const text = size < 99.995 ? size.toFixed(2) : size < 9999.5 ? size.toFixed(0) : size.toExponential(0);
+  const decimals = size < 9.995 ? 2 : size < 99.95 ? 1 : 0;
+  const text = size < 9999.5 ? size.toFixed(decimals) : size.toExponential(0);
   return x < 0 && Number(text) !== 0 ? `−${text}` : text;
 }
 
@@ -132,7 +133,7 @@ function render({ model, el }) {
       "div",
       { class: "tb-controls" },
       make("div", { class: "tb-choice" }, ...switches),
-      make("span", { class: "tb-muted" }, "Point at a cell; click to keep it."),
+      make("span", { class: "tb-muted" }, "Point at a cell; click to keep it. Numbers are rounded."),
     ),
     make("div", { class: "tb-walk-blocks" }, block("key", "query", "scores"), block("value", "weights", "output")),
     sum,
@@ -147,8 +148,9 @@ function render({ model, el }) {
 
   /** Both products side by side where there is room, else one below the other, else every matrix alone. */
   function arrange(width) {
-    const room = Math.floor((width - LABEL - 2 * GAP - BETWEEN) / (D + 2 * S + Dv));
-    const halfRoom = Math.floor((width - LABEL - GAP) / (S + Math.max(D, Dv)));
+    const [keys, depth, values] = [S, D, Dv].map((count) => Math.max(count, 2)); // the style's least width
+    const room = Math.floor((width - LABEL - 2 * GAP - BETWEEN) / (depth + 2 * keys + values));
+    const halfRoom = Math.floor((width - LABEL - GAP) / (keys + Math.max(depth, values)));
     const fullRoom = Math.floor((width - LABEL) / Math.max(S, D, Dv));
     const [layout, cell] =
       room >= LEAST_CELL ? ["side", room] : halfRoom >= LEAST_CELL ? ["block", halfRoom] : ["single", fullRoom];
