@@ -1,17 +1,19 @@
-"""Running a notebook in a fresh kernel of this environment, in an empty folder."""
+"""Running cells in a fresh kernel of this environment, in an empty folder."""
 
 import copy
 import os
 import re
 import subprocess
 import tempfile
+from contextlib import ExitStack
+from typing import Self
 
 from ipykernel.kernelspec import RESOURCES, get_kernel_dict
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
-from nbformat import NotebookNode
+from nbformat import NotebookNode, v4
 
 CELL_SECONDS = 600
 # Anything a reader's machine sets that would change what is printed.
@@ -19,7 +21,7 @@ LEFT_OUT = frozenset({"PYTHONPATH", "PYTHONSTARTUP", "PYTHONWARNINGS", "MPLBACKE
 
 
 class CellError(Exception):
-    """A cell that did not run.
+    """A cell that did not run to its end: it raised, ran out of time or took the kernel down.
 
     Parameters
     ----------
@@ -42,41 +44,61 @@ class _ThisEnvironment(KernelSpecManager):
         return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict())
 
 
-def execute(notebook: NotebookNode) -> NotebookNode:
-    """Run every code cell of a copy of the notebook, in order.
+class Kernel:
+    """A fresh kernel of this environment, in a temporary empty folder, so that nothing depends on the checkout.
 
-    The working folder is temporary and empty, so nothing can depend on the checkout or leave anything in it.
+    Use it in a ``with`` statement.
+    """
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            folder, profile = (stack.enter_context(tempfile.TemporaryDirectory()) for _ in range(2))
+            self._client = NotebookClient(
+                v4.new_notebook(),
+                km=AsyncKernelManager(kernel_name="python3", kernel_spec_manager=_ThisEnvironment()),
+                resources={"metadata": {"path": folder}},
+                timeout=CELL_SECONDS,
+                record_timing=False,
+                store_widget_state=False,
+            )
+            environment = {key: value for key, value in os.environ.items() if key not in LEFT_OUT}
+            environment |= {"PYTHONHASHSEED": "0", "IPYTHONDIR": profile}
+            # What the kernel itself says goes to its own stderr, what a cell says does not.
+            kernel = self._client.setup_kernel(env=environment, stderr=subprocess.DEVNULL, cleanup_kc=True)
+            stack.enter_context(kernel)
+            self._resources = stack.pop_all()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._resources.close()
+
+    def run(self, cell: NotebookNode, index: int = 0) -> None:
+        """Run one code cell in place.
+
+        Raises
+        ------
+        CellError
+            It did not run to its end. The outputs so far stand in the cell.
+        """
+        self._client.nb.cells = [cell]
+        try:
+            self._client.execute_cell(cell, 0)
+        except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+            text = error.traceback if isinstance(error, CellExecutionError) else str(error)
+            raise CellError(index, re.sub(r"\x1b\[[0-9;]*m", "", text).strip()) from None
+
+
+def execute(notebook: NotebookNode) -> NotebookNode:
+    """Run every code cell of a copy of the notebook, in order, in a fresh kernel.
 
     Raises
     ------
     CellError
-        A cell raised, ran out of time or took the kernel down.
+        A cell did not run to its end.
     """
     notebook = copy.deepcopy(notebook)
-    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as profile:
-        environment = {key: value for key, value in os.environ.items() if key not in LEFT_OUT}
-        environment |= {"PYTHONHASHSEED": "0", "IPYTHONDIR": profile}
-        client = NotebookClient(
-            notebook,
-            km=AsyncKernelManager(kernel_name="python3", kernel_spec_manager=_ThisEnvironment()),
-            resources={"metadata": {"path": folder}},
-            timeout=CELL_SECONDS,
-            record_timing=False,
-            store_widget_state=False,
-        )
-        try:
-            # What the kernel itself says goes to its own stderr, what a cell says does not.
-            client.execute(env=environment, stderr=subprocess.DEVNULL, cleanup_kc=True)
-        except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-            text = error.traceback if isinstance(error, CellExecutionError) else str(error)
-            message = re.sub(r"\x1b\[[0-9;]*m", "", text).strip()
-            raise CellError(_reached(notebook), message) from None
+    with Kernel() as kernel:
+        for index, cell in enumerate(notebook.cells):
+            if cell.cell_type == "code":
+                kernel.run(cell, index)
     return notebook
-
-
-def _reached(notebook: NotebookNode) -> int:
-    """Return the cell at which execution stopped: the one with an error, else the first without a count."""
-    code = [(index, cell) for index, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
-    failed = [index for index, cell in code if any(output.output_type == "error" for output in cell.outputs)]
-    waiting = [index for index, cell in code if cell.execution_count is None]
-    return [*failed, *waiting, len(notebook.cells) - 1][0]

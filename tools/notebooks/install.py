@@ -20,10 +20,11 @@ def heading_cell(title: str, chapter: Chapter, book: Book) -> str:
     if not isinstance(facts, dict) or set(facts) != FACTS:
         got = sorted(facts) if isinstance(facts, dict) else facts
         raise ProblemError(chapter.shown, 1, f"front matter, chapter: expected {sorted(FACTS)}, got {got}")
+    downloads = "nothing" if facts["downloads"] == "none" else facts["downloads"]
     colab, page = book.colab_url(chapter.notebook), book.page_url(chapter.path)
     return (
         f"# {title}\n\n[Open in Colab]({colab}) · [Read as a page, with its widgets alive]({page})\n\n"
-        f"About {facts['minutes']} minutes. You need: {facts['prerequisites']}. Downloads: {facts['downloads']}."
+        f"{facts['minutes']} minutes · You need: {facts['prerequisites']} · Downloads: {downloads}"
     )
 
 

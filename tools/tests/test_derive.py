@@ -21,7 +21,7 @@ def test_order_metadata_and_lines(sample, body_line):
     ]  # fmt: skip
     heading, install, before, code, after, references = notebook.cells
     assert heading.source.startswith("# A *sample*\n\n[Open in Colab](https://colab.research.google.com/github/")
-    assert heading.source.endswith("About 5 minutes. You need: counting. Downloads: none.")
+    assert heading.source.endswith("5 minutes · You need: counting · Downloads: nothing")
     assert install.metadata == {"tags": ["install"]}
     assert before.source.startswith("Before [Vaswani")
     assert (code.source, code.metadata) == ("x = 1", {"tags": ["hide-input"]})

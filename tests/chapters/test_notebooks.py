@@ -1,0 +1,101 @@
+"""The committed notebooks: in step with their sources, executed, compared by nbval, readable and editable."""
+
+import re
+import subprocess
+import sys
+
+from notebooks.check import check
+from notebooks.exercises import read_exercises
+from notebooks.guards import (
+    COMPARED_SHARE,
+    cell_problems,
+    figure_problems,
+    ignored_problems,
+    length_problems,
+    uncompared,
+)
+
+EXERCISES = range(4, 7)
+
+
+def listed(problems):
+    return "\n".join(map(str, problems))
+
+
+def test_package_chapters_and_notebooks_are_in_step(book):
+    assert listed(check(book)) == ""
+
+
+def test_every_code_cell_was_executed(notebook):
+    counts = [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"]
+    assert counts == list(range(1, len(counts) + 1))
+
+
+def test_most_cells_say_something_that_is_compared(notebook):
+    share, silent = uncompared(notebook)
+    assert share >= COMPARED_SHARE, f"{share:.0%} are compared; not compared are cells {silent}"
+
+
+def test_nbval_reproduces_the_notebook(chapter, notebook, book):
+    """Nothing else in the tests executes a notebook under nbval; the command is the one that readers type."""
+    command = [sys.executable, "-m", "pytest", "--nbval", "-p", "no:cacheprovider", "--color=no"]
+    done = subprocess.run(
+        [*command, str(chapter.notebook)], cwd=book.root, capture_output=True, text=True, check=False
+    )
+    cells = sum(cell.cell_type == "code" for cell in notebook.cells)
+    last = done.stdout.strip().split("\n")[-1]
+    assert re.fullmatch(rf"=+ {cells} passed in .*", last), f"{done.stdout}\n{done.stderr}"
+    assert done.returncode == 0
+
+
+def test_cells_are_short_and_compute_what_they_print(chapter):
+    assert listed(cell_problems(chapter)) == ""
+
+
+def test_chapter_has_its_length(chapter, book):
+    assert listed(length_problems(chapter, book)) == ""
+
+
+def test_figures_have_alt_text_caption_and_numbers(chapter, notebook):
+    assert listed(figure_problems(chapter, notebook)) == ""
+
+
+def test_what_is_not_compared_is_followed_by_what_is(chapter, notebook):
+    assert listed(ignored_problems(chapter, notebook)) == ""
+
+
+def test_a_chapter_that_shows_code_has_an_edit(chapter, edits):
+    shown = {cell.shows for cell in chapter.cells if cell.shows}
+    assert {edit["object"] for edit in edits} <= shown
+    assert edits or not shown
+
+
+def test_a_readers_edit_takes_effect(session, edits):
+    for edit, (before, after) in zip(edits, session.edited, strict=True):
+        place = f"{edit['object']}, {edit['old']!r} replaced by {edit['new']!r}"
+        assert edit["gone"] in before, place
+        assert edit["gone"] not in after, place
+        assert edit["instead"] in after, place
+
+
+def test_no_cell_depends_on_an_exercise(session, notebook):
+    """The session ran without the exercise cells and says what the committed notebook says."""
+    for index, outputs in session.outputs.items():
+        committed = [
+            {key: value for key, value in output.items() if key not in ("execution_count", "metadata")}
+            for output in notebook.cells[index].outputs
+        ]
+        assert outputs == committed, f"cell {index}:\n{notebook.cells[index].source}"
+
+
+def test_exercises_are_complete_and_open(chapter, notebook, book):
+    exercises = read_exercises(chapter, book)
+    assert len(exercises) in EXERCISES
+    stubs = [cell for cell in notebook.cells if "exercise" in cell.metadata.get("tags", [])]
+    for exercise, stub in zip(exercises, stubs, strict=True):
+        assert [output.text[:1] for output in stub.outputs] == ["○"], exercise.title
+
+
+def test_every_solution_passes_its_own_check(session, chapter, book):
+    for exercise, said in zip(read_exercises(chapter, book), session.solved, strict=True):
+        assert said.startswith("✓"), f"{exercise.title}: {said}"
