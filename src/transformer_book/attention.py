@@ -63,8 +63,10 @@ def padding_mask(lengths: Tensor, max_length: int | None = None) -> Tensor:
     ValueError
         `lengths` is not one-dimensional, or a length is negative or greater than `max_length`.
     """
-    if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
-        raise TypeError(f"lengths: expected an integer tensor, got {lengths.dtype}")
+    tensor = isinstance(lengths, Tensor)
+    if not tensor or lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
+        got = lengths.dtype if tensor else type(lengths).__name__
+        raise TypeError(f"lengths: expected an integer tensor, got {got}")
     if lengths.ndim != 1 or lengths.numel() == 0:
         raise ValueError(f"lengths: expected shape (B,) with B ≥ 1, got {shape_text(lengths)}")
     shortest, longest = int(lengths.min()), int(lengths.max())
@@ -81,7 +83,7 @@ def masked_softmax(scores: Tensor, mask: Tensor | None = None) -> Tensor:
     Parameters
     ----------
     scores
-        Floating point, ``(..., T, S)``. Infinite scores act as the largest and lowest finite ones.
+        Floating point, ``(..., T, S)``. Infinite scores act as very large finite ones.
     mask
         Boolean, broadcastable to `scores`, True = may attend; None allows everything.
 
@@ -100,9 +102,10 @@ def masked_softmax(scores: Tensor, mask: Tensor | None = None) -> Tensor:
     """
     check_mask(mask, tuple(scores.shape))
     largest = torch.finfo(scores.dtype).max
+    scores = scores.clamp(-largest / 2, largest)  # no infinite score, hence no ∞ − ∞ = NaN
     if mask is not None:
-        scores = scores.masked_fill(~mask, -largest)
-    weights = scores.clamp(-largest, largest).softmax(dim=-1)  # no infinite score, hence no ∞ − ∞ = NaN
+        scores = scores.masked_fill(~mask, -largest)  # below even the lowest score that counts
+    weights = scores.softmax(dim=-1)
     return weights if mask is None else weights.masked_fill(~mask, 0.0)
 
 
@@ -189,7 +192,7 @@ def chunked_attention(
         chunk = slice(start, start + chunk_size)
         scores = query @ key[..., chunk, :].to(wide).transpose(-2, -1)  # (..., T, C)
         if mask is not None:
-            visible = mask if mask.shape[-1] == 1 else mask[..., chunk]
+            visible = mask[..., chunk] if mask.shape[-1:] == key.shape[-2:-1] else mask
             scores = scores.masked_fill(~visible, -math.inf)
         top = torch.maximum(largest, scores.detach().amax(dim=-1, keepdim=True))  # (..., T, 1)
         scores = scores.sub_(top).exp_()  # in place: one buffer of scores; zero where masked

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _measure(options)
     except KeyboardInterrupt:
-        print("interrupted; the stored results are as they were", file=sys.stderr)
+        print("interrupted; no file is half written", file=sys.stderr)
         return 130
     except (ValueError, OSError) as error:
         parser.error(str(error))
@@ -89,7 +89,7 @@ def _measure(options: argparse.Namespace) -> int:
 def _expected_time(name: str, device: str) -> str:
     try:
         stored = load_result(name, device)
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # a file that is no result must not stop its own replacement
         return "never timed on this kind of device"
     per_seed = stored.wall_seconds / len(stored.seeds)
     return f"about {per_seed:.1f} s a seed when last measured, on {stored.environment['device_name']}"

@@ -88,7 +88,7 @@ def check_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | No
     value
         Shape ``(..., S, Dv)``.
     mask
-        Boolean, True = may attend, broadcastable to ``(..., T, S)``, or None.
+        Boolean, True = may attend, broadcastable to the scores of query and key ``(..., T, S)``, or None.
 
     Raises
     ------
@@ -118,7 +118,8 @@ def check_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | No
             f"got key {shape_text(key)} and value {shape_text(value)}"
         )
     try:
-        leading = torch.broadcast_shapes(query.shape[:-2], key.shape[:-2], value.shape[:-2])
+        leading = torch.broadcast_shapes(query.shape[:-2], key.shape[:-2])
+        torch.broadcast_shapes(leading, value.shape[:-2])
     except RuntimeError:
         raise ValueError(
             "query, key and value: expected leading axes that broadcast together, "

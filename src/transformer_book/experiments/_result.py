@@ -6,7 +6,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -102,9 +102,10 @@ class Result:
         """
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
+        except ValueError as error:  # not JSON, or not even text
             raise ValueError(f"{path}: expected a JSON result, got {error}") from None
-        if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+        names = {entry.name for entry in fields(cls)}
+        if not isinstance(data, dict) or data.get("schema") != SCHEMA or set(data) != names:
             raise ValueError(f"{path}: expected a result of schema {SCHEMA}, got another file")
         return cls(**data)
 

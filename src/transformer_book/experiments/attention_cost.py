@@ -150,7 +150,7 @@ def _judge(result: Result) -> Verdict:
         f"{result.mean('speed_fused')[-1]:.1f} times; with backward, chunked grows with power {training:.2f}"
     )
     linear = max(exponents["chunked"], exponents["fused"]) < 1.2
-    return Verdict(exponents["explicit"] > 1.8 and linear and saved > 4, figure)
+    return Verdict(bool(exponents["explicit"] > 1.8 and linear and saved > 4), figure)
 
 
 CLAIMS = {

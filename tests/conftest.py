@@ -1,0 +1,22 @@
+"""What all tests share: one hypothesis profile, and figures that need no display."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import settings
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+# Derandomised: a run that passes once passes again; no deadline: the machine may be shared.
+settings.register_profile("book", deadline=None, derandomize=True, max_examples=40, print_blob=False)
+settings.load_profile("book")
+
+
+@pytest.fixture
+def close_figures() -> Iterator[None]:
+    """Close the figures a test has opened."""
+    from matplotlib import pyplot as plt
+
+    yield
+    plt.close("all")
