@@ -65,6 +65,9 @@ class Session:
 def session(chapter: Chapter, notebook: NotebookNode, edits: list[dict[str, str]], book: Book) -> Session:
     """Go through the chapter in one kernel; edits are tried, and taken back, where the cell they change stands."""
     session = Session()
+    for edit in edits:
+        places = [index for index, cell in enumerate(notebook.cells) if edit["cell"] in cell.source]
+        assert len(places) == 1, f"{edit['cell']!r}: expected in one cell, found in {places}"
     texts: dict[int, tuple[str, str]] = {}
     with Kernel() as kernel:
         for index, committed in enumerate(notebook.cells):

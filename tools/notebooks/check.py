@@ -9,6 +9,7 @@ from notebooks.book import Book
 from notebooks.chapter import Chapter, read_chapter
 from notebooks.derive import derive
 from notebooks.errors import ProblemError
+from notebooks.exercises import read_exercises
 from notebooks.normalise import UnstableError, normalise
 from notebooks.source_cells import shown_problems
 from notebooks.whitelist import END, START, as_markdown
@@ -19,9 +20,9 @@ REMEDY = "run `make notebooks`"
 def check(book: Book) -> list[ProblemError]:
     """List every drift and every broken rule; an empty list means that all is in step.
 
-    Checked are: the whitelist in CONTRIBUTING.md, shown cells against the package, notebooks against their
-    chapters (cells, ids, tags, metadata), that every code cell was executed and its output normalised, and
-    that no notebook lacks its chapter. Outputs are compared by nbval, which runs them.
+    Checked are: the whitelist in CONTRIBUTING.md, shown cells against the package, the shape of exercises,
+    notebooks against their chapters (cells, ids, tags, metadata), that every code cell was executed and its
+    output normalised, and that no notebook lacks its chapter. Outputs are compared by nbval, which runs them.
     """
     problems = whitelist_problems(book)
     chapters: list[Chapter] = []
@@ -62,6 +63,7 @@ def updated_whitelist(text: str) -> str | None:
 
 def _notebook_problems(chapter: Chapter, book: Book) -> list[ProblemError]:
     try:
+        read_exercises(chapter, book)
         derived = derive(chapter, book)
     except ProblemError as problem:
         return [problem]

@@ -82,6 +82,12 @@ def test_a_notebook_that_is_missing_broken_or_left_over_is_found(built):
     assert "expected a notebook, got" in broken
 
 
+def test_an_exercise_without_solution_is_found(built):
+    edit(built.chapter_path, "Text.", ":::{admonition} Exercise 1 · a · ★☆☆ · 5 min\n:class: exercise\nDo.\n:::")
+    [problem] = found(built)
+    assert "exercise 1: expected a code cell tagged" in problem
+
+
 def test_a_new_address_is_found(built):
     edit(built.root / "_config.yml", "Some-Owner", "someone")
     assert [problem.split(":")[1][:7] for problem in found(built)] == [" cell 0", " cell 1"]
