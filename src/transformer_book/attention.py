@@ -186,7 +186,7 @@ def chunked_attention(
     query = query.to(wide) / math.sqrt(query.shape[-1])  # (..., T, D)
     nothing = query @ key.to(wide)[..., :0, :].transpose(-2, -1)  # (..., T, 0)
     blend = nothing @ value.to(wide)[..., :0, :]  # (..., T, Dv), zeros
-    total = blend.new_zeros(*blend.shape[:-1], 1)  # (..., T, 1)
+    total = nothing.sum(dim=-1, keepdim=True)  # (..., T, 1), zeros
     largest = torch.full_like(total, torch.finfo(wide).min)  # (..., T, 1)
     for start in range(0, key.shape[-2], chunk_size):
         chunk = slice(start, start + chunk_size)
