@@ -705,13 +705,24 @@ def test_checks_work_under_no_grad_and_another_default_dtype(capsys, check):
         torch.set_default_dtype(torch.float32)
 
 
-@pytest.mark.gpu
 @pytest.mark.parametrize("check", TABLES)
-def test_checks_work_where_the_default_device_is_a_gpu(capsys, check):
-    with torch.device("cuda"):
+def test_checks_work_where_the_default_device_is_another(capsys, check):
+    with torch.device("meta"):
         assert feedback(capsys, check, RIGHT[check][0]).startswith("✓ ")
 
 
 def test_a_result_on_another_device_is_pointed_out(capsys):
     text = feedback(capsys, checks.check_sliding_window_mask, lambda n, w: right_window(n, w).to("meta"))
     assert first_line(text) == "✗ mask: expected a tensor on cpu, got one on meta"
+
+
+ODD = [3, "scores", ..., [], {}, np.ones(3), torch.tensor(1.0), torch.zeros(0), torch.full((7, 11), math.nan)]
+ODD += [torch.zeros(7, 11, dtype=dtype) for dtype in (torch.complex64, torch.int64, torch.bfloat16, torch.bool)]
+ODD += [torch.ones(7, 11).to_sparse(), torch.ones(7, 7).to_sparse(), torch.ones(5, 13).to_sparse()]
+
+
+@pytest.mark.parametrize("check", TABLES)
+def test_an_odd_result_is_rejected_and_raises_nothing(capsys, check):
+    for odd in ODD:
+        assert feedback(capsys, check, lambda *inputs, odd=odd: odd).startswith("✗ ")
+        assert feedback(capsys, check, lambda *inputs, odd=odd: (odd, odd, odd)).startswith("✗ ")

@@ -218,6 +218,8 @@ def _complaint(answer: Answer, exercise: Exercise, case: Case, first: bool) -> s
 def _difference(got: list[Tensor], expected: list[Tensor], exercise: Exercise, case: Case) -> str:
     """Say how the result differs from the right one; empty if it does not."""
     for name, ours, right in zip(exercise.outputs, got, expected, strict=True):
+        if ours.layout != torch.strided or ours.is_quantized:
+            return f"✗ {name}: expected an ordinary dense tensor, got {ours.layout}, {ours.dtype}"
         if ours.device != right.device:
             return f"✗ {name}: expected a tensor on {right.device}, got one on {ours.device}\n  {_KEEP}"
     if not _close(got, expected):
