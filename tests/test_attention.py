@@ -328,10 +328,10 @@ def test_without_positions_order_is_invisible(attention: Attention) -> None:
 
 
 @every_dtype
-@pytest.mark.parametrize("size", [1, 3, 128, 157, 1000])
+@pytest.mark.parametrize("size", [1, 3, 61, 1000])
 @pytest.mark.parametrize("causal", [False, True])
 def test_chunked_is_explicit(dtype: torch.dtype, size: int, causal: bool) -> None:
-    length = 157
+    length = 61
     inputs = draw((H, length, D), (H, length, D), (H, length, DV), dtype=dtype)
     mask = causal_mask(length) if causal else None
     explicit = output_and_gradients(METHODS["explicit"], inputs, mask)
@@ -359,10 +359,10 @@ def test_chunked_sums_in_single_precision(dtype: torch.dtype) -> None:
 
 @every_method
 def test_gradients_are_those_of_finite_differences(attention: Attention) -> None:
-    leaves = [tensor.requires_grad_() for tensor in draw((2, 3, 2), (2, 4, 2), (2, 4, 3))]
-    for mask in (None, causal_mask(4)[:3], torch.tensor([[True], [False], [True]])):
-        assert gradcheck(lambda *inputs, mask=mask: attention(*inputs, mask), leaves)
-    assert gradgradcheck(lambda *inputs: attention(*inputs, causal_mask(4)[:3]), leaves)
+    leaves = [tensor.requires_grad_() for tensor in draw((3, 2), (4, 2), (4, 3))]
+    mask = causal_mask(4)[:3] & torch.tensor([[True], [False], [True]])
+    assert gradcheck(lambda *inputs: attention(*inputs, mask), leaves)
+    assert gradgradcheck(lambda *inputs: attention(*inputs, mask), leaves)
 
 
 @pytest.mark.parametrize("mask", [None, random_mask(B, T, S)], ids=["none", "random"])
@@ -674,16 +674,19 @@ def test_multi_head_attention_has_four_projections_with_bias() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    "device", ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available()
-)
-def test_an_accelerator_agrees_with_the_cpu(device: str) -> None:
-    inputs, mask = draw_inputs(torch.float32), random_mask(B, H, T, S)
-    moved = [tensor.to(device) for tensor in inputs]
-    for attention in METHODS.values():
-        got = attention(moved[0], moved[1], moved[2], mask.to(device))
-        assert got.device.type == device
-        torch.testing.assert_close(got.cpu(), attention(*inputs, mask), rtol=0, atol=1e-4)
+DEVICES = ["cpu"] + ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available()
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@every_method
+def test_every_device_of_this_machine_agrees_with_torch_on_the_cpu(attention: Attention, device: str) -> None:
+    inputs = draw_inputs(torch.float32)
+    mask = causal_mask(S)[:T] & padding_mask(torch.tensor([3, S]), S)
+    expected = torch_attention(*inputs, mask)
+    moved_mask = causal_mask(S, device=device)[:T] & padding_mask(torch.tensor([3, S], device=device), S)
+    got = attention(*(tensor.to(device) for tensor in inputs), moved_mask)
+    assert got.device.type == moved_mask.device.type == device
+    torch.testing.assert_close(got.cpu(), expected, rtol=0, atol=1e-4)
 
 
 # --- errors --------------------------------------------------------------------------------------------------
