@@ -1,4 +1,4 @@
-"""What all tests share: one hypothesis profile, and figures that need no display."""
+"""What all tests share: one hypothesis profile, figures that need no display, one thread."""
 
 import os
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ import pytest
 from hypothesis import settings
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests' tensors are tiny: threads only wait for each other
 
 # Derandomised: a run that passes once passes again; no deadline: the machine may be shared.
 settings.register_profile("book", deadline=None, derandomize=True, max_examples=40, print_blob=False)
