@@ -71,6 +71,7 @@ def _positive(text: str) -> int:
 def _measure(options: argparse.Namespace) -> int:
     device = pick_device(options.device)
     folder = options.output or results_folder()
+    folder.mkdir(parents=True, exist_ok=True)  # fails before the work, not after it
     holds = True
     for name in REGISTRY if options.name == "all" else [options.name]:
         print(f"{name} on {describe(device)}: {options.seeds} seeds; {_expected_time(name, device.type)}")
