@@ -42,7 +42,7 @@ def causal_mask(length: int, device: torch.device | str | None = None) -> Tensor
 
 
 def padding_mask(lengths: Tensor, max_length: int | None = None) -> Tensor:
-    """Let every query attend to the real tokens of its own sequence and to no padding.
+    """Let every query attend to the real tokens of its sequence, not to padding.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def padding_mask(lengths: Tensor, max_length: int | None = None) -> Tensor:
 
 
 def masked_softmax(scores: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Turn scores into weights over the last axis, with weight exactly zero where attention is not allowed.
+    """Turn scores into weights over the last axis, exactly zero where masked.
 
     Parameters
     ----------
@@ -90,8 +90,8 @@ def masked_softmax(scores: Tensor, mask: Tensor | None = None) -> Tensor:
     Returns
     -------
     Tensor
-        Weights ``(..., T, S)``. Each row sums to one, except a row that may attend to nothing: it is all
-        zeros and passes zero gradient, never NaN.
+        Weights ``(..., T, S)``. Each row sums to one, except a row that may attend to
+        nothing: it is all zeros and passes zero gradient, never NaN.
 
     Raises
     ------
@@ -102,9 +102,9 @@ def masked_softmax(scores: Tensor, mask: Tensor | None = None) -> Tensor:
     """
     check_mask(mask, tuple(scores.shape))
     largest = torch.finfo(scores.dtype).max
-    scores = scores.clamp(-largest / 2, largest)  # no infinite score, hence no ∞ − ∞ = NaN
+    scores = scores.clamp(-largest / 2, largest)  # finite, hence no ∞ − ∞ = NaN
     if mask is not None:
-        scores = scores.masked_fill(~mask, -largest)  # below even the lowest score that counts
+        scores = scores.masked_fill(~mask, -largest)  # below any score that counts
     weights = scores.softmax(dim=-1)
     return weights if mask is None else weights.masked_fill(~mask, 0.0)
 
@@ -112,7 +112,7 @@ def masked_softmax(scores: Tensor, mask: Tensor | None = None) -> Tensor:
 def scaled_dot_product_attention(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Blend the values, each weighted by how well its key matches the query: softmax(QKᵀ/√D) V.
+    """Blend the values by how well their keys match the query: softmax(QKᵀ/√D) V.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def scaled_dot_product_attention(
     value
         Shape ``(..., S, Dv)``.
     mask
-        Boolean, True = may attend, broadcastable to ``(..., T, S)``; None allows everything.
+        Boolean, True = may attend, broadcastable to ``(..., T, S)``; None allows all.
 
     Returns
     -------
@@ -150,13 +150,18 @@ def scaled_dot_product_attention(
 
 
 def chunked_attention(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, chunk_size: int = 128
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None = None,
+    chunk_size: int = 128,
 ) -> Tensor:
-    """Compute scaled dot-product attention one chunk of keys at a time, never holding all the scores.
+    """Compute scaled dot-product attention one chunk of keys at a time.
 
-    Keeps, for each query, the largest score so far, the sum of exponentials and the blend of values, and
-    rescales the last two whenever a larger score turns up. Extra memory is O(T · chunk_size) instead of
-    O(T · S) when no gradient is recorded; autograd keeps every chunk, so a backward pass needs O(T · S).
+    Keeps, for each query, the largest score so far, the sum of exponentials and the
+    blend of values, and rescales the last two whenever a larger score turns up. Extra
+    memory is O(T · chunk_size) instead of O(T · S) when no gradient is recorded;
+    autograd keeps every chunk, so a backward pass needs O(T · S).
 
     Parameters
     ----------
@@ -173,16 +178,17 @@ def chunked_attention(
     Raises
     ------
     TypeError, ValueError
-        As for `scaled_dot_product_attention`; also when `chunk_size` is below 1.
+        As for `scaled_dot_product_attention`; also if `chunk_size` is below 1.
 
     Notes
     -----
-    Source: Milakov & Gimelshein 2018, algorithm 3 (online softmax); Rabe & Staats 2021, section 3.
+    Source: Milakov & Gimelshein 2018, algorithm 3 (online softmax);
+    Rabe & Staats 2021, section 3.
     """
     check_attention(query, key, value, mask)
     if chunk_size < 1:
         raise ValueError(f"chunk_size: expected an integer ≥ 1, got {chunk_size}")
-    wide = torch.promote_types(query.dtype, torch.float32)  # running sums lose too much in half precision
+    wide = torch.promote_types(query.dtype, torch.float32)  # sums in half lose digits
     query = query.to(wide) / math.sqrt(query.shape[-1])  # (..., T, D)
     nothing = query @ key.to(wide)[..., :0, :].transpose(-2, -1)  # (..., T, 0)
     blend = nothing @ value.to(wide)[..., :0, :]  # (..., T, Dv), zeros
@@ -194,8 +200,8 @@ def chunked_attention(
         if mask is not None:
             visible = mask[..., chunk] if mask.shape[-1:] == key.shape[-2:-1] else mask
             scores = scores.masked_fill(~visible, -math.inf)
-        top = torch.maximum(largest, scores.detach().amax(dim=-1, keepdim=True))  # (..., T, 1)
-        scores = scores.sub_(top).exp_()  # in place: one buffer of scores; zero where masked
+        top = scores.detach().amax(dim=-1, keepdim=True).maximum(largest)  # (..., T, 1)
+        scores = scores.sub_(top).exp_()  # in place: one buffer; zero where masked
         rescale = (largest - top).exp()  # (..., T, 1)
         total = total * rescale + scores.sum(dim=-1, keepdim=True)
         blend = blend * rescale + scores @ value[..., chunk, :].to(wide)
