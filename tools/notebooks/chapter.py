@@ -134,13 +134,16 @@ def replace_shown_cells(text: str, book: Book, source_of: Callable[[str, int], s
     for token in reversed(parser(book.extensions).parse(text)):
         if token.level or token.type != "fence" or not token.info.startswith(CODE_CELL) or not token.map:
             continue
-        parsed = parse_directive_text(shape, "", token.content, validate_options=False)
+        content = token.content.rstrip()
+        parsed = parse_directive_text(shape, "", content, validate_options=False)
         tags = parsed.options.get("tags") or []
         shows = next((tag.removeprefix(SOURCE_TAG) for tag in tags if tag.startswith(SOURCE_TAG)), None)
         if shows is None:
             continue
         source = source_of(shows, line_of(token, 1))
-        options = token.content.splitlines()[: len(token.content.splitlines()) - len(parsed.body)]
+        options = content.splitlines()[: len(content.splitlines()) - len(parsed.body)]
+        if options and options[-1].startswith(":"):
+            options.append("")
         # A docstring may hold a fence of its own: ours must be longer.
         longest = max((len(run) for run in re.findall("`+", source)), default=0)
         fence = "`" * max(3, longest + 1)

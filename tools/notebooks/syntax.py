@@ -128,7 +128,7 @@ def read_directive(token: Token, path: Path, first_line: int) -> Used | None:
     shape = directive_shape(argument and allowed.required, argument and not allowed.required, allowed.options)
     rest = token.info.strip().partition(" ")[2]
     try:
-        parsed = parse_directive_text(shape, rest, token.content)
+        parsed = parse_directive_text(shape, rest, token.content.rstrip("\n"))
     except MarkupError:
         raise ProblemError(path, line, f"directive {{{name}}}: expected a {allowed.argument} after it") from None
     if parsed.warnings:

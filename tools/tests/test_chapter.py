@@ -50,6 +50,18 @@ def test_replacing_touches_shown_cells_and_nothing_else(sample):
     assert again == after
 
 
+@pytest.mark.parametrize("body", ["", "\n", "\n\n\n", "\nold\n\n\n", "old\n"])
+@pytest.mark.parametrize("options", [":tags: [src:toy.top]\n", "---\ntags: [src:toy.top]\n---\n"])
+def test_blank_lines_in_a_shown_cell_do_not_matter(sample, options, body):
+    text = replace_shown_cells(
+        f"```{{code-cell}} ipython3\n{options}{body}```\n",
+        sample.book,
+        lambda name, line: "def top():\n\n    pass",
+    )
+    _, code = sample.write(text).cells
+    assert (code.shows, code.source) == ("toy.top", "def top():\n\n    pass")
+
+
 def test_a_fence_within_the_source_gets_a_longer_one_around_it(sample):
     source = 'def f():\n    """Use it.\n\n    ```\n    f()\n    ```\n    """'
     body = '```{code-cell} ipython3\n:tags: ["src:toy.f"]\n```\n\nAfter.\n'

@@ -38,6 +38,11 @@ def test_a_change_in_a_shown_cell_is_found_on_both_sides(built, body_line):
     assert notebook.startswith(f"chapters/01_sample.ipynb: cell 3 (line {body_line + 2} of the chapter): differs")
 
 
+def test_even_a_blank_line_in_a_shown_cell_is_found(built):
+    edit(built.chapter_path, "def top", "\n\ndef top")
+    assert len(found(built)) == 2
+
+
 @pytest.mark.parametrize(
     ("old", "new", "cell"), [("Text.", "Other text.", 2), ("print(1)", "print(2)", 4), ("# A", "# The", 0)]
 )

@@ -35,6 +35,11 @@ def test_order_metadata_and_lines(sample, body_line):
     }
 
 
+def test_references_are_in_order_of_authors(sample):
+    references = sample.derive("{cite:p}`one, three, two`\n").cells[-1].source
+    assert [line.split(",")[0] for line in references.split("\n")[2:]] == ["- Knuth", "- Müller", "- Vaswani"]
+
+
 def test_a_chapter_without_citations_has_no_references(sample):
     assert len(sample.derive("Text.\n").cells) == 3
 

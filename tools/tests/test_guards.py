@@ -109,6 +109,10 @@ def test_figures_need_alt_caption_and_numbers(sample, body_line, options, output
     assert all(problem.line == body_line for problem in problems[:1])
 
 
+def test_numbers_may_stand_before_the_figure(sample):
+    assert figure_problems(*executed(sample, code() + code(options=DRAWS), "printed", "figure")) == []
+
+
 @pytest.mark.parametrize(("outputs", "right"), [(("", "printed"), True), (("", "figure"), False), (("",), False)])
 def test_an_ignored_cell_is_followed_by_a_compared_one(sample, outputs, right):
     body = code(options=":tags: [nbval-ignore-output]\n") + code() * (len(outputs) - 1)

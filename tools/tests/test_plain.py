@@ -124,14 +124,15 @@ def test_equations_and_figures_count_through_the_chapter(sample):
     )
     notebook = sample.derive(
         f"{figure.replace('NAME', 'first')}\n$$\na\n$$ (a)\n\n{cell}\n:::{{note}}\n$$\nb\n$$ (b)\n:::\n\n"
+        "```{math}\n:label: c\nc\n```\n\n"
         f"{figure.replace('NAME', 'last')}\n"
-        "{ref}`drawn`, {ref}`last`, {ref}`it <first>`, {eq}`a`, {eq}`b`\n"
+        "{ref}`drawn`, {ref}`last`, {ref}`it <first>`, {eq}`a`, {eq}`b`, {eq}`c`\n"
     )
     _, _, before, _, caption, after = notebook.cells
     assert "**Figure 1.** Caption.\n\n$$\na \\tag{1}\n$$" in before.source
     assert caption.source == "**Figure 2.** Drawn, $x$."
     assert "> $$ b \\tag{2} $$" in after.source
-    assert after.source.endswith("**Figure 3.** Caption.\n\nFigure 2, Figure 3, it, (1), (2)")
+    assert after.source.endswith("**Figure 3.** Caption.\n\nFigure 2, Figure 3, it, (1), (2), (3)")
 
 
 @pytest.mark.parametrize(
@@ -156,6 +157,7 @@ def test_equations_and_figures_count_through_the_chapter(sample):
         ("> a\n> b {sub}`x`", 1, r"role \{sub\}"),
         ("| a |\n|---|\n| {sub}`x` |", 2, r"role \{sub\}"),
         (":::{tip}\n\nx {sub}`x`\n:::", 2, r"role \{sub\}"),
+        (":::{tip}\n:class: a\n\nx {sub}`x`\n\n\n:::", 3, r"role \{sub\}"),
         (":::{admonition} Title {sub}`x`\nx\n:::", 0, r"role \{sub\}"),
         ("| {term}`x` \\| y |\n|---|", 0, "escaped |"),
         ("x {eq}`gone`", 0, "'gone': expected the equation label"),
