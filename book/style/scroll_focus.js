@@ -1,0 +1,29 @@
+// Lets the keyboard into every box that really scrolls sideways, and out of those that fit: a formula or a table
+// of ours becomes a tab stop only while it is too wide. (The theme does this for code and outputs.)
+(() => {
+  "use strict";
+
+  const BOXES = [
+    [".tb-scroll", "Formula, scrolls sideways"],
+    [".pst-scrollable-table-container", "Table, scrolls sideways"],
+  ];
+
+  const update = (box, label) => {
+    const scrolls = box.scrollWidth > box.clientWidth;
+    if (scrolls === box.hasAttribute("tabindex")) return;
+    if (scrolls) {
+      box.tabIndex = 0;
+      box.setAttribute("role", "region");
+      box.setAttribute("aria-label", label);
+    } else {
+      for (const name of ["tabindex", "role", "aria-label"]) box.removeAttribute(name);
+    }
+  };
+
+  for (const [selector, label] of BOXES) {
+    const observer = new ResizeObserver((entries) => {
+      for (const { target } of entries) update(target, label);
+    });
+    for (const box of document.querySelectorAll(selector)) observer.observe(box);
+  }
+})();
