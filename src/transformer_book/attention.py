@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from transformer_book.shapes import check_attention, check_mask, shape_text
+from transformer_book.shapes import check_attention, check_lengths, check_mask, shape_text
 
 
 def causal_mask(length: int, device: torch.device | str | None = None) -> Tensor:
@@ -47,32 +47,28 @@ def padding_mask(lengths: Tensor, max_length: int | None = None) -> Tensor:
     Parameters
     ----------
     lengths
-        Integer ``(B,)``: how many real tokens each sequence has, the rest being padding at the end.
+        Integer ``(B,)``: how many real tokens each sequence has, before its padding.
     max_length
         Padded length S; default: the longest of `lengths`.
 
     Returns
     -------
     Tensor
-        Boolean ``(B, 1, 1, S)``, on the device of `lengths`; broadcasts over heads and queries.
+        Boolean ``(B, 1, 1, S)``, on the device of `lengths`.
 
     Raises
     ------
     TypeError
         `lengths` is not an integer tensor.
     ValueError
-        `lengths` is not one-dimensional, or a length is negative or greater than `max_length`.
+        `lengths` is not one-dimensional, or a length is not in 0 … `max_length`.
     """
-    tensor = isinstance(lengths, Tensor)
-    if not tensor or lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
-        got = lengths.dtype if tensor else type(lengths).__name__
-        raise TypeError(f"lengths: expected an integer tensor, got {got}")
-    if lengths.ndim != 1 or lengths.numel() == 0:
-        raise ValueError(f"lengths: expected shape (B,) with B ≥ 1, got {shape_text(lengths)}")
+    check_lengths(lengths)
     shortest, longest = int(lengths.min()), int(lengths.max())
     size = longest if max_length is None else max_length
     if shortest < 0 or longest > size:
-        raise ValueError(f"lengths: expected values in 0 … {size}, got {shortest} … {longest}")
+        got = f"{shortest} … {longest}"
+        raise ValueError(f"lengths: expected values in 0 … {size}, got {got}")
     positions = torch.arange(size, device=lengths.device)  # (S,)
     return (positions < lengths[:, None])[:, None, None, :]  # (B, 1, 1, S)
 

@@ -76,6 +76,31 @@ def check_mask(mask: Tensor | None, scores_shape: Shape) -> None:
         )
 
 
+def check_lengths(lengths: Tensor) -> None:
+    """Check the lengths of a batch of sequences.
+
+    Parameters
+    ----------
+    lengths
+        Integer ``(B,)``.
+
+    Raises
+    ------
+    TypeError
+        `lengths` is not an integer tensor.
+    ValueError
+        `lengths` does not have shape ``(B,)`` with B ≥ 1.
+    """
+    integer = isinstance(lengths, Tensor) and not (
+        lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool
+    )
+    if not integer:
+        got = lengths.dtype if isinstance(lengths, Tensor) else type(lengths).__name__
+        raise TypeError(f"lengths: expected an integer tensor, got {got}")
+    if lengths.ndim != 1 or lengths.numel() == 0:
+        raise ValueError(f"lengths: expected shape (B,) with B ≥ 1, got {shape_text(lengths)}")
+
+
 def check_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> None:
     """Check the arguments every attention function takes.
 
