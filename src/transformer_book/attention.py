@@ -146,11 +146,7 @@ def scaled_dot_product_attention(
 
 
 def chunked_attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    mask: Tensor | None = None,
-    chunk_size: int = 128,
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, chunk_size: int = 128
 ) -> Tensor:
     """Compute scaled dot-product attention one chunk of keys at a time.
 
