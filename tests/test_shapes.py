@@ -150,14 +150,12 @@ WRONG_USE = {
     "leading axes of key differ": (
         (floats(2, 7, 4), floats(3, 5, 4), floats(5, 4)),
         ValueError,
-        "query, key and value: expected leading axes that broadcast together, "
-        "got (2, 7, 4), (3, 5, 4) and (5, 4)",
+        "query, key and value: expected leading axes that broadcast together, got (2, 7, 4), (3, 5, 4) and (5, 4)",
     ),
     "leading axes of value differ": (
         (floats(2, 7, 4), floats(5, 4), floats(3, 5, 4)),
         ValueError,
-        "query, key and value: expected leading axes that broadcast together, "
-        "got (2, 7, 4), (5, 4) and (3, 5, 4)",
+        "query, key and value: expected leading axes that broadcast together, got (2, 7, 4), (5, 4) and (3, 5, 4)",
     ),
     "mask does not fit": (
         (floats(2, 4), floats(3, 4), floats(3, 4), torch.ones(3, 2, dtype=torch.bool)),
