@@ -93,3 +93,13 @@ def test_a_role_must_be_in_the_palette() -> None:
     _, [axis] = new_figure()
     with pytest.raises(KeyError, match="mauve"):
         draw_series(axis, [1], [1], [0], "mauve", "o", "x")
+
+
+def test_a_backend_that_turns_interactive_mode_on_is_left_on() -> None:
+    """Inside a notebook the first figure does; switched off again, no later figure would be shown."""
+    with figure_style():
+        mpl.interactive(True)
+    try:
+        assert mpl.is_interactive()
+    finally:
+        mpl.interactive(False)

@@ -53,6 +53,8 @@ def figure_style() -> Iterator[None]:
     """Apply the book's style in a ``with`` block, or to a decorated function, and then restore matplotlib."""
     with mpl.rc_context(_STYLE):
         yield
+        interactive = mpl.is_interactive()
+    mpl.interactive(interactive)  # a notebook's backend turns this on with the first figure; it must stay on
 
 
 def new_figure(columns: int = 1, height: float = 3.2) -> tuple[Figure, list[Axes]]:

@@ -113,17 +113,20 @@ def only_prints_constants(source: str) -> bool:
 
 
 def figure_problems(chapter: Chapter, notebook: NotebookNode) -> list[ProblemError]:
-    """Ask of every cell that draws: an alt text, a caption, and a printed number beside it."""
+    """Ask of every cell that draws: an alt text, a caption, a printed number beside it; of one with them: a figure."""
     problems = []
     pairs = code_cells(chapter, notebook)
     for number, (cell, executed) in enumerate(pairs):
+        options = cell.metadata.get("mystnb") or {}
         if not any(
             mime.startswith("image/")
             for output in executed.outputs
             for mime in output.get("metadata", {}).get("dropped", [])
         ):
+            if options:
+                message = "mystnb: expected a figure, the cell drew none"
+                problems.append(ProblemError(chapter.shown, cell.line, message))
             continue
-        options = cell.metadata.get("mystnb") or {}
         for path in (("image", "alt"), ("figure", "caption")):
             if not str((options.get(path[0]) or {}).get(path[1]) or "").strip():
                 message = f"a cell that draws: expected mystnb.{'.'.join(path)}"

@@ -131,3 +131,8 @@ def test_words_are_those_of_prose(sample):
 @pytest.mark.parametrize(("words", "right"), [(1998, True), (1997, False), (3498, True), (3499, False)])
 def test_a_chapter_has_its_length(sample, words, right):
     assert (length_problems(sample.write("word " * words), sample.book) == []) == right
+
+
+def test_a_cell_with_figure_options_that_draws_nothing(sample):
+    problems = figure_problems(*executed(sample, code(options=DRAWS), "printed"))
+    assert [problem.message for problem in problems] == ["mystnb: expected a figure, the cell drew none"]
