@@ -720,7 +720,7 @@ WRONG_USE: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         "lengths: expected an integer tensor, got torch.complex64",
     ),
     "lengths as a list": (
-        lambda: padding_mask([1, 2]),  # pyright: ignore[reportArgumentType]
+        lambda: padding_mask([1, 2]),
         TypeError,
         "lengths: expected an integer tensor, got list",
     ),

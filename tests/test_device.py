@@ -57,7 +57,7 @@ def test_a_device_that_is_not_there_is_an_error_of_one_line(name: str, reason: s
 
 def test_the_cpu_is_described_by_its_name_and_threads() -> None:
     text = describe(CPU)
-    name, threads = re.fullmatch(r"(.+) \((\d+) threads\)", text).groups()  # pyright: ignore[reportOptionalMemberAccess]
+    name, threads = re.fullmatch(r"(.+) \((\d+) threads\)", text).groups()
     assert name.strip() == name
     assert int(threads) == torch.get_num_threads()
 

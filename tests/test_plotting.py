@@ -79,7 +79,7 @@ def test_a_series_is_drawn_as_measured() -> None:
     x, mean, half_width = [1, 2, 4], [3.0, 5.0, 4.0], [0.5, np.nan, 1.0]
     draw_series(axis, x, mean, half_width, "key", "s", "measured")
     [container] = axis.containers
-    line, _, (bars,) = container.lines  # pyright: ignore[reportAttributeAccessIssue]
+    line, _, (bars,) = container.lines
     assert line.get_xdata().tolist() == x
     assert line.get_ydata().tolist() == mean
     assert to_hex(line.get_color()) == PALETTE["key"]

@@ -60,7 +60,7 @@ def test_check_mask_accepts_no_mask() -> None:
 def test_check_mask_refuses_anything_but_booleans(mask: object, got: str) -> None:
     message = f"mask: expected a torch.bool tensor with True = may attend, got {got}"
     with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
-        check_mask(mask, (2, 3))  # pyright: ignore[reportArgumentType]
+        check_mask(mask, (2, 3))
 
 
 leading = st.lists(st.sampled_from([1, 2, 3]), max_size=3).map(tuple)

@@ -13,7 +13,7 @@ D, H = 21, 3
 
 def make_theirs(**options: object) -> nn.MultiheadAttention:
     torch.manual_seed(1)
-    theirs = nn.MultiheadAttention(D, H, **options)  # pyright: ignore[reportArgumentType]
+    theirs = nn.MultiheadAttention(D, H, **options)
     with torch.no_grad():
         for parameter in theirs.parameters():
             parameter.normal_()

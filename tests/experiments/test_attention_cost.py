@@ -95,7 +95,7 @@ def test_the_figure_shows_what_was_measured(result: Result) -> None:
     panels = (("bytes", 2**20), ("training_bytes", 2**20), ("speed", 1))
     for axis, (quantity, unit) in zip(figure.axes, panels, strict=True):
         for container, name in zip(axis.containers, METHODS, strict=True):
-            line = container.lines[0]  # pyright: ignore[reportAttributeAccessIssue]
+            line = container.lines[0]
             assert line.get_xdata().tolist() == [2048, 4096]
             assert line.get_ydata() == pytest.approx(result.mean(f"{quantity}_{name}") / unit)
         assert [label.get_text() for label in axis.get_xticklabels()] == ["2,048", "4,096"]

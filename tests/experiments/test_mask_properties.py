@@ -100,7 +100,7 @@ def test_the_figure_shows_what_was_measured(result: Result) -> None:
     figure = plot(result)
     [axis] = figure.axes
     for container, key in zip(axis.containers, ("moved_open", "moved_causal"), strict=True):
-        line = container.lines[0]  # pyright: ignore[reportAttributeAccessIssue]
+        line = container.lines[0]
         assert line.get_ydata() == pytest.approx(result.mean(key))
     assert axis.get_xlabel() == "position"
     [legend] = figure.legends

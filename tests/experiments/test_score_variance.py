@@ -87,7 +87,7 @@ def test_the_figure_shows_what_was_measured(result: Result) -> None:
     figure = plot(result)
     left, right = figure.axes
     for container, name in zip(left.containers, DISTRIBUTIONS, strict=True):
-        line = container.lines[0]  # pyright: ignore[reportAttributeAccessIssue]
+        line = container.lines[0]
         assert line.get_xdata().tolist() == [4, 32, 256]
         assert line.get_ydata() == pytest.approx(result.mean(f"variance_{name}"))
     assert [text.get_text() for text in left.get_legend().get_texts()] == ["Var = d", *DISTRIBUTIONS]

@@ -148,7 +148,7 @@ def test_the_figure_shows_what_was_measured(result: Result) -> None:
     assert len(figure.axes) == 3
     for axis, quantity in zip(figure.axes, ("entropy", "jacobian", "query_gradient"), strict=True):
         for container, name in zip(axis.containers, DIVISORS, strict=True):
-            line = container.lines[0]  # pyright: ignore[reportAttributeAccessIssue]
+            line = container.lines[0]
             assert line.get_ydata() == pytest.approx(result.mean(f"{quantity}_{name}"))
         assert axis.get_xlabel()
         assert axis.get_ylabel()

@@ -27,8 +27,8 @@ from transformer_book.experiments import (
 
 def within(result: Result, live: Result, quantity: str, index: object, least: float) -> None:
     """Compare one quantity: the live mean must lie in four half-widths (or `least`) around the stored mean."""
-    mean = result.mean(quantity)[index]  # pyright: ignore[reportCallIssue, reportArgumentType]
-    spread = np.maximum(4 * result.half_width(quantity)[index], least)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    mean = result.mean(quantity)[index]
+    spread = np.maximum(4 * result.half_width(quantity)[index], least)
     assert (np.abs(live.mean(quantity) - mean) <= spread).all(), quantity
 
 
