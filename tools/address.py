@@ -5,13 +5,17 @@ import re
 import sys
 from pathlib import Path
 
+import nbformat
 from notebooks.book import Book
-from notebooks.build import build
+from notebooks.build import write_if_changed
+from notebooks.chapter import read_chapter
+from notebooks.check import check
+from notebooks.derive import derive
 from notebooks.errors import ProblemError, ProblemsError
 
 ROOT = Path(__file__).resolve().parents[1]
 _ADDRESS = re.compile(r"https://github\.com/([A-Za-z0-9][A-Za-z0-9-]*)/([A-Za-z0-9._-]+?)(?:\.git)?/?")
-_COPIES = ("*.md", "*.cff", "*.toml", "*.yml", "book/*.md", "book/*.yml", "chapters/*.md")
+_COPIES = ("*.md", "*.cff", "*.toml", "*.yml", "book/*.md", "book/*.yml", "chapters/*.md", "tools/*.md")
 
 
 def parse_address(address: str) -> tuple[str, str]:
@@ -23,7 +27,7 @@ def parse_address(address: str) -> tuple[str, str]:
         It is not the address of a GitHub repository.
     """
     match = _ADDRESS.fullmatch(address.strip())
-    if match is None:
+    if match is None or match[2] in {".", ".."}:
         raise ValueError(f"address: expected https://github.com/owner/name, got {address!r}")
     return match[1], match[2]
 
@@ -35,7 +39,10 @@ def readdress(text: str, old: tuple[str, str], new: tuple[str, str]) -> str:
 
 
 def set_address(root: Path, address: str) -> list[Path]:
-    """Rewrite every copy of the address below `root`, notebooks excepted.
+    """Rewrite every copy of the address below `root`.
+
+    Notebooks are derived again from their chapters and keep the outputs they have: the address stands in their
+    first two cells and in links, none of which changes what a cell prints. So nothing has to be executed.
 
     Parameters
     ----------
@@ -53,35 +60,45 @@ def set_address(root: Path, address: str) -> list[Path]:
     ------
     ValueError
         The address is not that of a GitHub repository; nothing is written.
+    ProblemsError
+        The notebooks are not in step with their chapters; nothing is written.
     """
     new = parse_address(address)
-    old = parse_address(Book(root).repository)
-    changed = []
-    for path in sorted({path for pattern in _COPIES for path in root.glob(pattern)}):
-        before = path.read_text(encoding="utf-8")
-        after = readdress(before, old, new)
-        if after != before:
-            part = path.with_name(f".{path.name}.new")
-            part.write_text(after, encoding="utf-8")
-            part.replace(path)
-            changed.append(path)
+    book = Book(root)
+    old = parse_address(book.repository)
+    if problems := check(book):
+        raise ProblemsError(problems)
+    texts = sorted({path for pattern in _COPIES for path in root.glob(pattern)})
+    changed = [
+        path for path in texts if write_if_changed(path, readdress(path.read_text(encoding="utf-8"), old, new))
+    ]
+    book = Book(root)
+    for path in book.chapters:
+        chapter = read_chapter(path, book)
+        notebook = derive(chapter, book).notebook
+        executed = nbformat.read(chapter.notebook, as_version=4)
+        for cell, before in zip(notebook.cells, executed.cells, strict=True):
+            if cell.cell_type == "code":
+                cell.outputs, cell.execution_count = before.outputs, before.execution_count
+        if write_if_changed(chapter.notebook, nbformat.writes(notebook) + "\n"):
+            changed.append(chapter.notebook)
     return changed
 
 
-def main() -> int:
-    """Rewrite the copies, then make the notebooks anew: their first cell and their figures hold the address."""
+def main(arguments: list[str] | None = None) -> int:
+    """Rewrite and say what was rewritten; return 2 if nothing could be."""
     parser = argparse.ArgumentParser(prog="make address", description=__doc__)
     parser.add_argument("address", help="https://github.com/owner/name")
     parser.add_argument("--root", type=Path, default=ROOT, help="the checkout (default: the one this file is in)")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    root = options.root.resolve()
     try:
-        for path in set_address(options.root, options.address):
-            print(f"{path.relative_to(options.root)}: rewritten")
-        book = Book(options.root)
-        build(book, book.chapters)
+        changed = set_address(root, options.address)
     except (ValueError, ProblemError, ProblemsError) as error:
         print(f"make address: {error}", file=sys.stderr)
         return 2
+    for path in changed:
+        print(f"{path.relative_to(root)}: rewritten")
     return 0
 
 

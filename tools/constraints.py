@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 HEADER = "# The whole resolved set, so that the book still builds in two years. Written by `make constraints`.\n"
 # Parts of torch's CUDA build: a CPU environment has none, and a CUDA one must be free to bring its own.
-_CUDA_ONLY = re.compile(r"^(nvidia-|cuda-|triton)")
+CUDA_ONLY = re.compile(r"^(nvidia-|cuda-|triton)")
 
 
 def constraints(frozen: str) -> str:
@@ -28,7 +28,7 @@ def constraints(frozen: str) -> str:
     pins = []
     for line in frozen.splitlines():
         name, separator, version = line.strip().partition("==")
-        if not separator or name.startswith(("-", "#")) or _CUDA_ONLY.match(name.lower()):
+        if not separator or name.startswith(("-", "#")) or CUDA_ONLY.match(name.lower()):
             continue
         pins.append(f"{name.lower()}=={version.partition('+')[0]}")
     return HEADER + "".join(f"{pin}\n" for pin in sorted(pins))
@@ -36,7 +36,7 @@ def constraints(frozen: str) -> str:
 
 def main() -> None:
     """Write the file beside requirements.txt."""
-    command = [sys.executable, "-m", "pip", "freeze", "--exclude-editable", "--exclude", "pip"]
+    command = [sys.executable, "-m", "pip", "freeze", "--all", "--exclude-editable", "--exclude", "pip"]
     frozen = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     path = ROOT / "constraints.txt"
     part = path.with_suffix(".part")
