@@ -87,7 +87,7 @@ def read_exercises(chapter: Chapter, book: Book) -> list[Exercise]:
 def _check_of(stub: Cell, chapter: Chapter) -> str:
     last = ast.parse(stub.source).body[-1:]
     source = ast.get_source_segment(stub.source, last[0]) if last else None
-    if not source or not source.startswith("check_"):
+    if not source or not source.partition("(")[0].rpartition(".")[2].startswith("check_"):
         raise ProblemError(
             chapter.shown, stub.line, "exercise cell: expected it to end with the call of its check"
         )
