@@ -40,11 +40,11 @@ const SUBSCRIPTS = "₀₁₂₃₄₅₆₇₈₉";
 const STEP = 0.1;
 
 // Sizes in CSS pixels. A cell narrower than LEAST_CELL would not hold "−0.62" in a legible size.
-const LEAST_CELL = 39;
+const LEAST_CELL = 38;
 const MOST_CELL = 48;
-const LABEL = 44;
+const MOST_LABEL = 44;
 const GAP = 8;
-const BETWEEN = 22;
+const BETWEEN = 16;
 
 /** Element with attributes and children. @param {string} tag @param {object} attributes @param {...any} children */
 function make(tag, attributes = {}, ...children) {
@@ -146,18 +146,21 @@ function render({ model, el }) {
     ),
   );
 
+  const longest = Math.max(...[...queryLabels, ...keyLabels].map((text) => text.length));
+  const label = Math.min(8 * longest + 8, MOST_LABEL); // a longer name is cut short; its full text is the title
+
   /** Both products side by side where there is room, else one below the other, else every matrix alone. */
   function arrange(width) {
     const [keys, depth, values] = [S, D, Dv].map((count) => Math.max(count, 2)); // the style's least width
-    const room = Math.floor((width - LABEL - 2 * GAP - BETWEEN) / (depth + 2 * keys + values));
-    const halfRoom = Math.floor((width - LABEL - GAP) / (keys + Math.max(depth, values)));
-    const fullRoom = Math.floor((width - LABEL) / Math.max(S, D, Dv));
+    const room = Math.floor((width - label - 2 * GAP - BETWEEN) / (depth + 2 * keys + values));
+    const halfRoom = Math.floor((width - label - GAP) / (keys + Math.max(depth, values)));
+    const fullRoom = Math.floor((width - label) / Math.max(S, D, Dv));
     const [layout, cell] =
       room >= LEAST_CELL ? ["side", room] : halfRoom >= LEAST_CELL ? ["block", halfRoom] : ["single", fullRoom];
     root.dataset.layout = layout;
     root.style.setProperty("--cell", `${Math.min(cell, MOST_CELL)}px`);
   }
-  root.style.setProperty("--label", `${LABEL}px`);
+  root.style.setProperty("--label", `${label}px`);
   root.style.setProperty("--gap", `${GAP}px`);
   root.style.setProperty("--between", `${BETWEEN}px`);
   const resized = new ResizeObserver((entries) => arrange(entries[0].contentRect.width));
