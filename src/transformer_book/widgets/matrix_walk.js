@@ -54,6 +54,11 @@ function make(tag, attributes = {}, ...children) {
   return node;
 }
 
+/** Set an attribute that differs; writing the same again would cost the browser work on every drag. */
+function put(node, name, value) {
+  if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value);
+}
+
 /** A matrix as rows of cells. `pointable` makes it a grid that the mouse and the arrow keys walk. */
 function makeGrid({ of, name, rows, columns, rowLabels, columnLabels, pointable }) {
   const cells = Array.from({ length: rows }, (_, i) =>
@@ -188,7 +193,8 @@ function render({ model, el }) {
     const fill = (of, read) =>
       grids[of].cells.forEach((row, i) =>
         row.forEach((cell, j) => {
-          cell.textContent = read(i, j);
+          const text = read(i, j);
+          if (cell.textContent !== text) cell.textContent = text;
         }),
       );
     fill("query", (i, d) => short(query[i][d]));
@@ -201,12 +207,12 @@ function render({ model, el }) {
       grids[of].cells.forEach((row, i) =>
         row.forEach((cell, j) => {
           const place = of === "output" ? `number ${j}` : `key ${keyLabels[j]}`;
-          cell.setAttribute("aria-label", `${of}, query ${queryLabels[i]}, ${place}: ${cell.textContent}`);
+          put(cell, "aria-label", `${of}, query ${queryLabels[i]}, ${place}: ${cell.textContent}`);
           if (of === "output") return;
           cell.classList.toggle("barred", !now.allowed[i][j]);
           if (of !== "weights") return;
           cell.classList.toggle("share", now.allowed[i][j]);
-          cell.style.setProperty("--share", `${(45 * now.weights[i][j]).toFixed(1)}%`);
+          put(cell, "style", `--share: ${(45 * now.weights[i][j]).toFixed(1)}%`);
         }),
       );
     }
@@ -237,9 +243,9 @@ function render({ model, el }) {
           cell.classList.toggle("lit", chosen || lit[of](i, j));
           cell.classList.toggle("chosen", chosen);
           if (!pointable.includes(of)) return;
-          cell.setAttribute("aria-selected", of === fixed.matrix && i === fixed.row && j === fixed.column);
+          put(cell, "aria-selected", of === fixed.matrix && i === fixed.row && j === fixed.column);
           // One stop of the Tab key per matrix: the kept cell, or the start of its row.
-          cell.tabIndex = i === fixed.row && j === (of === fixed.matrix ? fixed.column : 0) ? 0 : -1;
+          put(cell, "tabindex", i === fixed.row && j === (of === fixed.matrix ? fixed.column : 0) ? 0 : -1);
         }),
       );
     }
