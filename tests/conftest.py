@@ -3,10 +3,11 @@
 import os
 from collections.abc import Iterator
 
+import matplotlib as mpl
 import pytest
 from hypothesis import settings
 
-os.environ.setdefault("MPLBACKEND", "Agg")
+mpl.use("Agg")  # not through the environment: kernels that tests start would inherit it and show no figures
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests' tensors are tiny: threads only wait for each other
 
 # Derandomised: a run that passes once passes again; no deadline: the machine may be shared.
