@@ -23,7 +23,7 @@ from sphinx.config import Config
 #: What the chapters' outputs depend on, relative to the top folder of the book.
 INPUTS = ("src", "book/results", "constraints.txt")
 #: What the pages depend on besides.
-EXTENSIONS = ("book/extensions",)
+EXTENSIONS = ("book/extensions", "book/katex")
 #: Cache folders to keep: the present one and those used last, so that switching branches costs no execution.
 KEPT = 4
 

@@ -21,6 +21,7 @@ _LOGGER = logging.getLogger(__name__)
 FOLDER = "book/figures/"
 _SVG = "{http://www.w3.org/2000/svg}"
 _XLINK_HREF = "{http://www.w3.org/1999/xlink}href"  # what older drawing programs write for href
+ElementTree.register_namespace("", _SVG.strip("{}"))  # <svg> as HTML writes it, not <ns0:svg>
 _REFERENCE = re.compile(r"url\(\s*['\"]?#([^)'\"\s]+)['\"]?\s*\)")
 
 
@@ -83,10 +84,12 @@ def _strip(root: ElementTree.Element) -> None:
 
 def _rename(element: ElementTree.Element, name: str, ids: set[str]) -> None:
     references = rf"url(#{name}-\1)"
+    if _XLINK_HREF in element.attrib:
+        element.set("href", element.attrib.pop(_XLINK_HREF))
     for key, value in element.attrib.items():
         if key == "id":
             element.set(key, f"{name}-{value}")
-        elif key in ("href", _XLINK_HREF) and value.startswith("#"):
+        elif key == "href" and value.startswith("#"):
             element.set(key, f"#{name}-{value[1:]}")
         else:
             element.set(key, _REFERENCE.sub(references, value))
@@ -128,7 +131,6 @@ def _warn(message: str, node: nodes.Element) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Register the transform; without prefixes, so that the SVG is HTML's."""
-    ElementTree.register_namespace("", _SVG.strip("{}"))
+    """Register the transform."""
     app.add_post_transform(InlineSvg)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -13,7 +13,7 @@
     if (scrolls === box.hasAttribute("tabindex")) return;
     if (scrolls) {
       box.tabIndex = 0;
-      box.setAttribute("role", "region");
+      box.setAttribute("role", "group");
       box.setAttribute("aria-label", label);
     } else {
       for (const name of ["tabindex", "role", "aria-label"]) box.removeAttribute(name);
