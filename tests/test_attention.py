@@ -399,6 +399,15 @@ def test_fully_masked_rows_are_zero_and_pass_zero_gradient(
 
 
 @every_method
+def test_no_step_of_the_backward_pass_is_nan(attention: Attention) -> None:
+    # A NaN on the way that a later step hides would still stop whoever trains with torch's anomaly detection.
+    mask = padding_mask(torch.tensor([0, S]), S)
+    with torch.autograd.set_detect_anomaly(True):
+        results = output_and_gradients(attention, draw_inputs(), mask)
+    assert not any(tensor.isnan().any() for tensor in results)
+
+
+@every_method
 @every_dtype
 @pytest.mark.parametrize("size", [1e4, 3e4])
 @pytest.mark.parametrize("mask", [None, random_mask(B, H, T, S)], ids=["none", "random"])
@@ -521,6 +530,12 @@ def test_padding_mask_is_true_on_the_real_tokens(lengths: list[int], extra: int,
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32, torch.int64], ids=str)
 def test_padding_mask_takes_any_integers(dtype: torch.dtype) -> None:
     assert padding_mask(torch.tensor([1, 3], dtype=dtype)).sum(dim=-1).flatten().tolist() == [1, 3]
+
+
+def test_padding_mask_lies_where_the_lengths_lie() -> None:
+    lengths = torch.tensor([1, 3])
+    with torch.device("meta"):
+        assert padding_mask(lengths).device.type == "cpu"
 
 
 # --- heads ---------------------------------------------------------------------------------------------------
