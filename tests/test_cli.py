@@ -261,13 +261,22 @@ def test_the_installed_command_runs_it() -> None:
     assert done.stderr.count("\n") == 1
 
 
+# Whoever runs the tests in the background starts them deaf to interrupts, and children inherit that.
+INTERRUPTIBLE = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from transformer_book.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 def test_interrupting_the_process_ends_it_cleanly(tmp_path: Path) -> None:
     stored = tmp_path / "score_variance.json"
     shutil.copy(results_folder() / "score_variance.json", stored)
     before = stored.read_bytes()
     words = ["measure", "score_variance", "--seeds", "1000", "--device", "cpu", "--output", str(tmp_path)]
     process = subprocess.Popen(
-        [sys.executable, "-u", "-m", "transformer_book.cli", *words],
+        [sys.executable, "-u", "-c", INTERRUPTIBLE, *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
