@@ -68,7 +68,23 @@ def broken(weigh: Callable[[Tensor, Tensor], Tensor]) -> Attention:
     return attention
 
 
+def leaking(rows: Callable[[Tensor], Tensor]) -> Attention:
+    """Right in its output, but some rows, chosen by the mask, pass gradient to every value."""
+
+    def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        output, weights = scaled_dot_product_attention(query, key, value, mask)
+        nothing = (value - value.detach()).sum(dim=-2, keepdim=True)
+        return output if mask is None else output + nothing * rows(mask), weights
+
+    return attention
+
+
 BROKEN: dict[str, Attention] = {
+    "gradient to the future": leaking(lambda mask: mask.any(dim=-1, keepdim=True)),
+    "gradient from a masked row": leaking(lambda mask: ~mask.any(dim=-1, keepdim=True)),
+    "padding seen": lambda query, key, value, mask: scaled_dot_product_attention(
+        query, key, value, None if mask is not None and mask.shape[-2] == 1 else mask
+    ),
     "mask ignored": broken(lambda scores, mask: scores.softmax(dim=-1)),
     "mask inverted": broken(lambda scores, mask: scores.masked_fill(mask, -1e9).softmax(dim=-1)),
     "mask after the softmax": broken(lambda scores, mask: scores.softmax(dim=-1) * mask),
