@@ -136,7 +136,8 @@ def test_the_quantile_is_that_of_students_t(count: int) -> None:
     x = np.linspace(0, quantile, 20001)
     scale = math.lgamma((degrees + 1) / 2) - math.lgamma(degrees / 2) - math.log(math.pi * degrees) / 2
     density = np.exp(scale - (degrees + 1) / 2 * np.log1p(x * x / degrees))
-    assert np.trapezoid(density, x) == pytest.approx(0.475, abs=1.5e-4)
+    area = (density[1:] + density[:-1]).sum() * (x[1] - x[0]) / 2
+    assert area == pytest.approx(0.475, abs=1.5e-4)
 
 
 # --- running -------------------------------------------------------------------------------------------------

@@ -81,6 +81,13 @@ class Widget(anywidget.AnyWidget):
         """Give the description; the same state gives the same text on every machine."""
         return f"{type(self).__name__}: {self.describe()}"
 
+    def _repr_mimebundle_(self, **kwargs: dict) -> tuple[dict, dict] | None:
+        """Give the whole description as the text alternative: anywidget 0.9 cuts it after 110 characters."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        if bundle is not None:
+            bundle[0]["text/plain"] = repr(self)
+        return bundle
+
 
 def check_integer(name: str, value: object, low: int, high: int) -> int:
     """Return `value` if it is an integer in low … high.
