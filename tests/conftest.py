@@ -1,11 +1,17 @@
-"""What all tests share: one hypothesis profile, figures that need no display, one thread."""
+"""What all tests share: one hypothesis profile, figures that need no display, one thread, one browser."""
 
 import os
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 mpl.use("Agg")  # not through the environment: kernels that tests start would inherit it and show no figures
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests' tensors are tiny: threads only wait for each other
@@ -22,3 +28,26 @@ def close_figures() -> Iterator[None]:
 
     yield
     plt.close("all")
+
+
+@pytest.fixture(scope="session")
+def browser() -> "Iterator[Browser]":
+    """Give a headless Chromium that knows no host but this machine.
+
+    It is the one that CHROMIUM names, or the first that is installed. Without one the tests are skipped, but fail
+    where CI=true. One for all tests, because Playwright runs once in a process.
+    """
+    from playwright.sync_api import sync_playwright
+
+    names = (os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome")
+    path = next((found for name in names if (found := shutil.which(name))), None)
+    with sync_playwright() as playwright:
+        if path is None and not Path(playwright.chromium.executable_path).exists():
+            hint = "no Chromium found: apt-get install chromium, or set CHROMIUM=/path/to/it"
+            pytest.fail(hint) if os.environ.get("CI") == "true" else pytest.skip(hint)
+        running = playwright.chromium.launch(
+            executable_path=path,
+            args=["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"],
+        )
+        yield running
+        running.close()

@@ -1,7 +1,7 @@
 """What the theme's pages need to be read offline, and by everyone.
 
 - Jupyter Book always loads sphinx-thebe, which puts two scripts on every page and an error in the console
-  even where it is switched off. Its listeners are disconnected.
+  even where it is switched off. It is silenced.
 - docutils marks the list of references with ARIA roles that do not go together (a list without list items).
 """
 
@@ -13,7 +13,7 @@ from sphinx.writers.html5 import HTML5Translator
 
 
 def silence_thebe(app: Sphinx) -> None:
-    """Disconnect everything that sphinx-thebe does to pages."""
+    """Disconnect everything that sphinx-thebe does to pages, and drop the style sheet it would have copied."""
     thebe = [
         listener.id
         for listeners in app.events.listeners.values()
@@ -22,6 +22,7 @@ def silence_thebe(app: Sphinx) -> None:
     ]
     for listener in thebe:
         app.disconnect(listener)
+    app.registry.css_files[:] = [entry for entry in app.registry.css_files if entry[0] != "sphinx-thebe.css"]
 
 
 def visit_citation(translator: HTML5Translator, node: nodes.citation) -> None:

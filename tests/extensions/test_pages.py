@@ -99,7 +99,7 @@ def test_notes(page):
 
 
 def test_thebe_is_gone_and_references_are_a_list(built, page):
-    assert not re.search(r"thebe[^\"]*\.js|THEBE_JS_URL|x-thebe-config", built.page(CHAPTER))
+    assert "thebe" not in built.page(CHAPTER).lower()
     assert page("book/references").select('[role="list"] > [role="listitem"].citation')
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -112,22 +111,6 @@ def built(project, sphinx):
     done = sphinx(project, target)
     assert done.returncode == 0, done.stdout + done.stderr
     return target
-
-
-@pytest.fixture(scope="session")
-def browser():
-    """Give a headless Chromium. Without one the tests are skipped, but fail where CI=true."""
-    from playwright.sync_api import sync_playwright
-
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next((found for name in names if (found := shutil.which(name))), None)
-    with sync_playwright() as playwright:
-        if path is None and not Path(playwright.chromium.executable_path).exists():
-            hint = "no Chromium found: apt-get install chromium, or python -m playwright install chromium"
-            pytest.fail(hint) if os.environ.get("CI") == "true" else pytest.skip(hint)
-        running = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield running
-        running.close()
 
 
 @pytest.fixture

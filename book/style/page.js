@@ -1,5 +1,4 @@
-// Lets the keyboard into every box that really scrolls sideways, and out of those that fit: a formula or a table
-// of ours becomes a tab stop only while it is too wide. (The theme does this for code and outputs.)
+// Small things the theme's pages lack, on every page.
 (() => {
   "use strict";
 
@@ -8,6 +7,8 @@
     [".pst-scrollable-table-container", "Table, scrolls sideways"],
   ];
 
+  // Lets the keyboard into every box that really scrolls sideways, and out of those that fit: a formula or a table
+  // becomes a tab stop only while it is too wide. (The theme does this for code and outputs.)
   const update = (box, label) => {
     const scrolls = box.scrollWidth > box.clientWidth;
     if (scrolls === box.hasAttribute("tabindex")) return;
@@ -25,5 +26,11 @@
       for (const { target } of entries) update(target, label);
     });
     for (const box of document.querySelectorAll(selector)) observer.observe(box);
+  }
+
+  // The download button saves the notebook; without this some browsers show its JSON in a new tab.
+  for (const link of document.querySelectorAll(".btn-download-notebook-button")) {
+    link.download = "";
+    link.removeAttribute("target");
   }
 })();

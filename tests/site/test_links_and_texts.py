@@ -1,0 +1,101 @@
+"""The whole built book, read as files: links, anchors, alternative texts, addresses of scripts and pictures."""
+
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+import yaml
+from bs4 import BeautifulSoup
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def read(site):
+    """Return a function that gives a built page as a tree."""
+    pages = {}
+
+    def parse(path):
+        if path not in pages:
+            pages[path] = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+        return pages[path]
+
+    return parse
+
+
+@pytest.fixture(scope="module")
+def config():
+    return yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+
+
+def test_every_link_inside_the_book_leads_somewhere(site, read, name):
+    page = site / f"{name}.html"
+    broken = []
+    for link in read(page).select("a[href]"):
+        url = urlsplit(link["href"])
+        if url.scheme:
+            continue
+        target = (page.parent / unquote(url.path)).resolve() if url.path else page
+        if not target.is_file():
+            broken.append(link["href"])
+        elif url.fragment and target.suffix == ".html":
+            anchor = unquote(url.fragment)
+            if not read(target).find(id=anchor) and not read(target).find(attrs={"name": anchor}):
+                broken.append(link["href"])
+    assert broken == []
+
+
+def test_nothing_comes_from_elsewhere(site, read, name):
+    page = site / f"{name}.html"
+    for attribute in ("src", "href"):
+        for element in read(page).select(
+            f"script[{attribute}], link[{attribute}]:not([rel=search]), img[{attribute}]"
+        ):
+            url = urlsplit(element[attribute])
+            assert url.scheme in ("", "data"), element
+            if not url.scheme:
+                assert (page.parent / unquote(url.path)).resolve().is_file(), element
+
+
+def test_every_picture_says_what_is_to_be_seen(site, read, name):
+    for picture in read(site / f"{name}.html").select("img, svg[role=img], canvas"):
+        text = picture.get("alt" if picture.name == "img" else "aria-label")
+        inside_link = picture.find_parent("a")
+        if text == "" and inside_link and inside_link.get_text(strip=True):
+            continue  # an ornament beside the text of a link
+        assert text, picture
+        assert not re.search(r"^[0-9a-f]{16,}|\.(png|svg|jpe?g)$", text), picture
+        if picture.find_parent("article"):
+            assert len(text) > 20, picture
+
+
+def test_ids_are_unique(site, read, name):
+    ids = [element["id"] for element in read(site / f"{name}.html").select("[id]")]
+    assert sorted(ids) == sorted(set(ids))
+
+
+def test_front_page_is_reached_from_the_top_folder(site):
+    assert "url=book/intro.html" in (site / "index.html").read_text(encoding="utf-8")
+
+
+def test_buttons_of_a_chapter(site, read, config, chapter):
+    url, branch = config["repository"]["url"], config["repository"]["branch"]
+    owner_and_name = urlsplit(url).path
+    page = read(site / f"{chapter}.html")
+    links = {link["href"] for link in page.select(".article-header-buttons a[href]")}
+    assert f"https://colab.research.google.com/github{owner_and_name}/blob/{branch}/{chapter}.ipynb" in links
+    assert f"{url}/edit/{branch}/{chapter}.md" in links
+    assert url in links
+    assert (ROOT / f"{chapter}.ipynb").is_file()
+    downloaded = (site / "_sources" / f"{chapter}.ipynb").read_text(encoding="utf-8")
+    assert downloaded == (ROOT / f"{chapter}.ipynb").read_text(encoding="utf-8")
+
+
+def test_chapters_say_what_they_take_and_when_they_ran(site, read, chapter):
+    page = read(site / f"{chapter}.html")
+    assert re.search(r"^\d+ minutes · You need: .+ · Downloads: .+", page.select_one(".tb-chapter-facts").text)
+    executed = page.select_one(".tb-chapter-executed").text
+    assert re.search(
+        r"^Executed and checked on \d+ \w+ 20\d\d · Python 3\S+, torch \S+, numpy \S+, matplotlib", executed
+    )

@@ -1,0 +1,88 @@
+"""Every widget of every chapter answers to mouse and keyboard."""
+
+import pytest
+
+# What a reader sees of a widget: its elements and texts, without the values of its controls and without tab stops.
+LOOK = """widget => widget.innerHTML.replace(/ tabindex="[^"]*"/g, "")"""
+# Keys that work each kind of control; a range or a group of radio buttons may stand at its end already.
+KEYS = {
+    "range": ("Home", "ArrowRight"),
+    "radio": ("ArrowRight", "ArrowRight"),
+    "checkbox": ("Space",),
+    "button": ("Enter",),
+}
+
+
+def controls(widget):
+    return widget.locator("input, select, button").all()
+
+
+def live_controls(widget):
+    """Controls that can be used now, each looked at when its turn comes: one may hide another."""
+    return (control for control in controls(widget) if control.is_visible() and control.is_enabled())
+
+
+def kind_of(control):
+    return control.evaluate("control => control.type")
+
+
+@pytest.fixture
+def widgets(visit, chapter):
+    page = visit(chapter).page
+    found = page.locator(".tb-widget").all()
+    assert found, f"{chapter}: expected a widget"
+    return found
+
+
+def test_mounted(widgets):
+    for widget in widgets:
+        assert widget.get_attribute("data-tb-mounted") == "true"
+        assert widget.locator(".tb-widget-alternative").is_hidden()
+
+
+def test_every_control_has_a_name(widgets):
+    for widget in widgets:
+        for control in controls(widget):
+            assert control.evaluate("c => (c.ariaLabel || c.labels?.[0]?.innerText || c.innerText).trim()")
+
+
+def test_every_control_answers_to_the_keyboard(widgets):
+    for widget in widgets:
+        for control in live_controls(widget):
+            kind = kind_of(control)
+            looks = {widget.evaluate(LOOK)}
+            control.focus()
+            for key in KEYS[kind]:
+                control.press(key)
+                looks.add(widget.evaluate(LOOK))
+            assert len(looks) > 1, control.evaluate("control => control.outerHTML")
+
+
+def test_every_control_answers_to_the_mouse(widgets):
+    for widget in widgets:
+        for control in live_controls(widget):
+            if kind_of(control) == "radio" and control.is_checked():
+                continue  # nothing to choose
+            looks = {widget.evaluate(LOOK)}
+            box = control.bounding_box()
+            for share in (0.1, 0.9):
+                control.click(position={"x": box["width"] * share, "y": box["height"] / 2})
+                looks.add(widget.evaluate(LOOK))
+            assert len(looks) > 1, control.evaluate("control => control.outerHTML")
+
+
+def test_every_grid_answers_to_mouse_and_keyboard(widgets):
+    for widget in widgets:
+        for grid in widget.locator("[role=grid]").all():
+            cells = grid.locator("[role=gridcell]")
+            looks = set()
+            for cell in (cells.first, cells.last):
+                cell.hover()
+                looks.add(widget.evaluate(LOOK))
+            assert len(looks) > 1, "mouse"
+            cells.first.focus()
+            looks = {widget.evaluate(LOOK)}
+            for key in ("ArrowRight", "ArrowDown"):
+                widget.page.keyboard.press(key)
+                looks.add(widget.evaluate(LOOK))
+            assert len(looks) > 1, "keyboard"
