@@ -89,6 +89,23 @@ def test_a_method_of_the_readers_own_is_measured_beside() -> None:
     assert result.values["bytes_mine"] == [[2 * 16 * 8 * 4, 2 * 32 * 8 * 4]]  # query + key, and the sum with value
 
 
+def test_every_seed_has_inputs_of_its_own_and_every_method_the_same() -> None:
+    seen: dict[str, set[tuple[float, ...]]] = {"explicit": set(), "other": set()}
+
+    def spy(name: str):
+        def method(query, key, value):
+            seen[name].add(tuple(tensor.sum().item() for tensor in (query, key, value)))
+            return METHODS["explicit"](query, key, value)
+
+        return method
+
+    measure(
+        seeds=[0, 1], lengths=(4, 8), num_heads=2, width=3, repeats=1, methods={name: spy(name) for name in seen}
+    )
+    assert seen["explicit"] == seen["other"]
+    assert len(seen["explicit"]) == 4  # two seeds at two lengths
+
+
 @pytest.mark.usefixtures("close_figures")
 def test_the_figure_shows_what_was_measured(result: Result) -> None:
     figure = plot(result)

@@ -111,6 +111,21 @@ def test_the_claim_fails_on_broken_attention(attention: Attention) -> None:
     assert judge(measure(seeds=[0, 1], length=8, width=4, attention=attention)).holds is False
 
 
+@pytest.mark.parametrize(
+    ("name", "nonzero"),
+    [
+        ("filled with the lowest number", {"masked_row", "masked_row_gradient"}),
+        ("filled with −∞", {"masked_row", "masked_row_gradient", "nan"}),
+        ("gradient to the future", {"future_gradient"}),
+        ("gradient from a masked row", {"masked_row_gradient"}),
+        ("padding seen", {"padding_moved"}),
+    ],
+)
+def test_each_fault_shows_where_it_is_looked_for(name: str, nonzero: set[str]) -> None:
+    result = measure(seeds=[0], length=8, width=4, attention=BROKEN[name])
+    assert {quantity for quantity in ZEROS if result.array(quantity).any()} == nonzero
+
+
 @pytest.mark.usefixtures("close_figures")
 def test_the_figure_shows_what_was_measured(result: Result) -> None:
     figure = plot(result)
