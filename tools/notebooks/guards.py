@@ -113,7 +113,7 @@ def only_prints_constants(source: str) -> bool:
 
 
 def figure_problems(chapter: Chapter, notebook: NotebookNode) -> list[ProblemError]:
-    """Ask of every cell that draws: an alt text, a caption, a printed number beside it; of one with them: a figure."""
+    """Ask of a cell that draws: alt text, caption, a printed number beside it; of one with these: a figure."""
     problems = []
     pairs = code_cells(chapter, notebook)
     for number, (cell, executed) in enumerate(pairs):
