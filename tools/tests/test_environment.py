@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+PYTHON = getattr(sys, "_base_executable", sys.executable)  # outside any environment
+
 ROOT = Path(__file__).parents[2]
 INSTALLING = "Installing into .venv"
 
@@ -34,7 +36,7 @@ def make(folder, *arguments):
 
 
 def test_environment_is_made_once_and_again_when_it_must(folder):
-    python = f"PYTHON={getattr(sys, '_base_executable', sys.executable)}"
+    python = f"PYTHON={PYTHON}"
     first = make(folder, python)
     assert first.returncode == 0, first.stderr
     assert INSTALLING in first.stdout
@@ -58,7 +60,7 @@ def test_environment_is_made_once_and_again_when_it_must(folder):
 
 
 def test_two_at_once_install_once(folder):
-    command = ["make", "environment", f"PYTHON={getattr(sys, '_base_executable', sys.executable)}"]
+    command = ["make", "environment", f"PYTHON={PYTHON}"]
     both = [subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     said = [process.communicate()[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
