@@ -8,11 +8,9 @@
   ];
 
   // Lets the keyboard into every box that really scrolls sideways, and out of those that fit: a formula or a table
-  // becomes a tab stop only while it is too wide. (The theme does this for code and outputs.)
+  // is a named tab stop only while it is too wide. (The theme does this for code and outputs.)
   const update = (box, label) => {
-    const scrolls = box.scrollWidth > box.clientWidth;
-    if (scrolls === box.hasAttribute("tabindex")) return;
-    if (scrolls) {
+    if (box.scrollWidth > box.clientWidth) {
       box.tabIndex = 0;
       box.setAttribute("role", "group");
       box.setAttribute("aria-label", label);

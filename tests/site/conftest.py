@@ -21,15 +21,21 @@ HTML = ROOT / "_build" / "html"
 #: Beginnings of what the theme says in the console; everything else there is a complaint.
 THEME_SAYS = ("[PST]: ", "[togglebutton]: ")
 AXE = Axe()
-#: Marks coloured code, and letters of formulas, that look like some before them.
-MARK_REPEATED = """() => {
+#: Hides tokens of code, and letters of formulas, that look like some before them; gives the style that hides them.
+THIN_OUT = """() => {
     const seen = new Set();
-    for (const token of document.querySelectorAll("pre span, .katex-html span")) {
-        const box = token.closest(".cell_input, .cell_output, pre, .katex-html").className;
-        const look = [box, token.className, token.parentElement.className, token.style.color].join();
+    const boxes = ".cell_input, .cell_output, pre, .katex-html, dt.sig, code";
+    for (const token of document.querySelectorAll("pre span, .katex-html span, dt.sig span, code span")) {
+        const box = token.closest(boxes);
+        const row = token.closest("tr, .admonition, details");
+        const around = [row?.className, row?.rowIndex % 2, box.className, box.parentElement.className];
+        const look = [...around, token.parentElement.className, token.className, token.style.color].join();
         if (seen.has(look)) token.dataset.repeated = "";
         seen.add(look);
     }
+    const style = document.createElement("style");
+    style.textContent = "[data-repeated] { display: none !important }";
+    return document.head.appendChild(style);
 }"""
 
 
@@ -60,10 +66,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def site() -> Path:
     """Give the folder of the built book, brought up to date; what has not changed is neither executed nor read."""
+    # Without the tests' own setting of threads: what the chapters measure is printed on their pages.
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     built = subprocess.run(
         [Path(sys.executable).with_name("jupyter-book"), "build", "-W", "-n", "--keep-going", "."],
         cwd=ROOT,
-        env=os.environ | {"JUPYTER_PLATFORM_DIRS": "1"},
+        env=environment | {"JUPYTER_PLATFORM_DIRS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -97,19 +105,13 @@ class Visit:
     def serious_violations(self) -> list[str]:
         """Run axe; describe what it finds serious or critical.
 
-        Contrast is by far the slowest rule, so it looks at one piece of code of each kind: the same token in the
-        same kind of box has the same colours.
+        Contrast is by far its slowest rule, so for that one coloured code is thinned out to one token of each
+        look: the same token in the same kind of box has the same colours.
         """
-        self.page.evaluate(MARK_REPEATED)
-        everything_else = {"rules": {"color-contrast": {"enabled": False}}}
-        contrast = {"runOnly": ["color-contrast"]}
-        violations = [
-            violation
-            for context, options in ((None, everything_else), ({"exclude": [["[data-repeated]"]]}, contrast))
-            for violation in AXE.run(
-                self.page, context, options | {"resultTypes": ["violations"], "preload": False}
-            ).response["violations"]
-        ]
+        violations = self._axe(rules={"color-contrast": {"enabled": False}})
+        thinned = self.page.evaluate_handle(THIN_OUT)
+        violations += self._axe(runOnly=["color-contrast"])
+        thinned.evaluate("style => style.remove()")
         return [
             f"{violation['id']}: {node['html'][:200]} ({node['failureSummary']})"
             for violation in violations
@@ -117,15 +119,23 @@ class Visit:
             for node in violation["nodes"]
         ]
 
+    def _axe(self, **options: Any) -> list[dict[str, Any]]:
+        options |= {"resultTypes": ["violations"], "preload": False}
+        return AXE.run(self.page, options=options).response["violations"]
+
     def overflow(self) -> list[str]:
-        """Say what makes the page wider than the window."""
+        """Name what the window cuts off: wider than it, and in no box that scrolls."""
         return self.page.evaluate(
-            """() => document.documentElement.scrollWidth <= innerWidth ? [] : [
-                `page ${document.documentElement.scrollWidth}px wide, window ${innerWidth}px`,
-                ...[...document.querySelectorAll("main *")]
+            """() => {
+                const scrolls = (e) => ["auto", "scroll"].includes(getComputedStyle(e).overflowX);
+                const boxed = (e) => { while ((e = e.parentElement)) if (scrolls(e)) return true; return false; };
+                const cut = [...document.querySelectorAll("main .bd-article-container *")]
                     .filter((e) => e.getBoundingClientRect().right > innerWidth + 1)
-                    .slice(0, 5).map((e) => e.outerHTML.slice(0, 120)),
-            ]"""
+                    .filter((e) => !e.closest(".katex-mathml, svg > *") && !boxed(e));
+                const width = document.documentElement.scrollWidth;
+                const page = width > innerWidth ? [`page ${width}px wide, window ${innerWidth}px`] : [];
+                return [...page, ...cut.slice(0, 5).map((e) => e.outerHTML.slice(0, 120))];
+            }"""
         )
 
 
