@@ -26,13 +26,14 @@ def folder(tmp_path):
     return folder
 
 
+def typed():
+    """Give the environment without what an outer make hands down, as when a person types the command."""
+    return {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "PYTHON")}
+
+
 def make(folder, *arguments):
-    # Without what an outer make hands down, as when a person types it.
-    variables = {
-        name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "PYTHON")
-    }
     command = ["make", "environment", *arguments]
-    return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=folder, env=typed(), capture_output=True, text=True, check=False)
 
 
 def test_environment_is_made_once_and_again_when_it_must(folder):
@@ -96,6 +97,7 @@ def test_no_python_at_all_is_one_clear_line(folder):
 def test_help_is_what_make_says_first_and_names_every_target(folder):
     text = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = {line.split(":")[1].strip() for line in text.splitlines() if line.startswith(".PHONY:")}
-    said = subprocess.run(["make"], cwd=folder, capture_output=True, text=True, check=True).stdout
+    command = subprocess.run(["make"], cwd=folder, env=typed(), capture_output=True, text=True, check=True)
+    said = command.stdout
     assert {line.split()[0] for line in said.splitlines()} == targets
     assert {"book", "test", "notebooks", "serve", "colab", "lint", "constraints", "address"} <= targets
