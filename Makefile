@@ -26,7 +26,7 @@ book: environment ## Execute every chapter and build the book, warnings as error
 	@echo "Open $(CURDIR)/_build/html/index.html"
 
 .PHONY: test
-test: book ## Run every test: package, pipeline, chapters under nbval, built book in a browser, Colab-like run
+test: environment ## Run every test: package, pipeline, chapters under nbval, built book in a browser, Colab-like run
 	@$(BIN)/python -m pytest
 
 .PHONY: lint
