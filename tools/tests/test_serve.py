@@ -37,10 +37,18 @@ def root(tmp_path):
     return tmp_path
 
 
+def hear_interrupts():
+    """Undo what a shell does to commands it runs in the background: they ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def serving(root, port):
     command = [sys.executable, str(SERVE), "--root", str(root), "--port", str(port)]
-    with (root / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+    with (
+        (root / "log").open("w") as log,
+        subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=hear_interrupts) as process,
+    ):
         yield process
         process.kill()
 
