@@ -28,7 +28,7 @@ def parse_address(address: str) -> tuple[str, str]:
     """
     match = _ADDRESS.fullmatch(address.strip())
     if match is None or match[2] in {".", ".."}:
-        raise ValueError(f"address: expected https://github.com/owner/name, got {address!r}")
+        raise ValueError(f"expected https://github.com/owner/name, got {address!r}")
     return match[1], match[2]
 
 
