@@ -22,6 +22,14 @@ PALETTE: dict[str, str] = {
     "muted": "#57606a",
 }
 
+#: How a model is drawn, in every figure of the book: role in `PALETTE`, marker, label.
+MODELS: dict[str, tuple[str, str, str]] = {
+    "rnn": ("key", "s", "simple RNN"),
+    "gru": ("query", "o", "GRU"),
+    "lstm": ("value", "^", "LSTM"),
+    "attention": ("weight", "D", "GRU with attention"),
+}
+
 MARKERS: tuple[str, ...] = ("o", "s", "^", "D", "v", "P")
 
 _STYLE: dict[Any, Any] = {

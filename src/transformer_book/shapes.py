@@ -101,6 +101,35 @@ def check_lengths(lengths: Tensor) -> None:
         raise ValueError(f"lengths: expected shape (B,) with B ≥ 1, got {shape_text(lengths)}")
 
 
+def check_ids(name: str, ids: Tensor, vocabulary_size: int) -> None:
+    """Check a batch of token ids.
+
+    Parameters
+    ----------
+    name
+        What to call it in the error.
+    ids
+        Integer ``(B, T)``, B and T ≥ 1, each in 0 … `vocabulary_size` − 1.
+    vocabulary_size
+        Number of ids V.
+
+    Raises
+    ------
+    TypeError
+        `ids` is not an integer tensor.
+    ValueError
+        It does not have two axes, is empty, or holds an id outside the vocabulary.
+    """
+    if not isinstance(ids, Tensor) or ids.dtype not in (torch.int64, torch.int32):
+        got = ids.dtype if isinstance(ids, Tensor) else type(ids).__name__
+        raise TypeError(f"{name}: expected an int64 or int32 tensor of ids, got {got}")
+    if ids.ndim != 2 or ids.numel() == 0:
+        raise ValueError(f"{name}: expected shape (B, length) with B and length ≥ 1, got {shape_text(ids)}")
+    low, high = (int(edge) for edge in ids.aminmax())
+    if low < 0 or high >= vocabulary_size:
+        raise ValueError(f"{name}: expected ids in 0 … {vocabulary_size - 1}, got {low} … {high}")
+
+
 def check_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> None:
     """Check the arguments every attention function takes.
 

@@ -1,0 +1,41 @@
+"""Turn a model's logits into a sequence. Axis letters are those of `transformer_book.shapes`."""
+
+import torch
+from torch import Tensor, nn
+
+
+@torch.no_grad()
+def greedy_decode(model: nn.Module, source: Tensor, max_length: int) -> Tensor:
+    """Write the most probable token, feed it back, and go on until every sequence has ended.
+
+    Parameters
+    ----------
+    model
+        Has ``encode(source)``, ``decode(target, memory, state)`` whose result begins with logits and state, and
+        ``pad_id``, ``start_id``, ``end_id``; for example `transformer_book.seq2seq.Seq2Seq`.
+    source
+        Integer ids ``(B, S)``.
+    max_length
+        Most tokens to write, the end token included; ≥ 1.
+
+    Returns
+    -------
+    Tensor
+        Ids ``(B, T)`` with T ≤ `max_length`: without the start token, with the end token, padding after it.
+
+    Raises
+    ------
+    ValueError
+        `max_length` is below 1.
+    """
+    if max_length < 1:
+        raise ValueError(f"max_length: expected an integer ≥ 1, got {max_length}")
+    memory, state, written = model.encode(source), None, []
+    token = torch.full_like(source[:, :1], model.start_id)  # (B, 1)
+    ended = torch.zeros_like(token, dtype=torch.bool)  # (B, 1)
+    while len(written) < max_length and not ended.all():
+        logits, state, *_ = model.decode(token, memory, state)  # (B, 1, V)
+        token = logits.argmax(dim=-1).masked_fill(ended, model.pad_id)  # (B, 1)
+        written.append(token)
+        ended |= token == model.end_id
+    return torch.cat(written, dim=1)  # (B, T)
