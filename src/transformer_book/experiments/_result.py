@@ -1,9 +1,7 @@
 """What an experiment returns, what a claim says about it, and how both are stored."""
 
 import json
-import os
 import platform
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -17,6 +15,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from transformer_book.device import describe
+from transformer_book.files import commit, replacing
 
 SCHEMA = 1
 
@@ -81,13 +80,8 @@ class Result:
 
     def save(self, path: Path) -> None:
         """Write as JSON, atomically: the file is the old one or the new one, never half of either."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        try:
+        with replacing(path) as part:
             part.write_text(json.dumps(asdict(self), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: Path) -> "Result":
@@ -188,7 +182,7 @@ def run_seeds(
         values={key: [row[key] for row in rows] for key in rows[0]},
         environment=environment(device),
         command=f"transformer-book measure {name} --seeds {len(seeds)} --device {device.type}",
-        commit=_commit(),
+        commit=commit(),
         date=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         wall_seconds=round(time.perf_counter() - start, 1),
     )
@@ -204,15 +198,3 @@ def environment(device: torch.device) -> dict[str, str]:
         "numpy": np.__version__,
         "platform": f"{platform.system()} {platform.machine()}",
     }
-
-
-def _commit() -> str:
-    """Short commit of the checkout the package lies in, with ``+`` when src/ has been changed since."""
-    here = Path(__file__).resolve().parent
-    git = ["git", "-C", str(here)]
-    try:
-        found = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
-        changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", "."], check=False).returncode
-    except (OSError, subprocess.CalledProcessError):
-        return "no checkout"
-    return found.stdout.strip() + ("+" if changed else "")
