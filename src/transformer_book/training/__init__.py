@@ -1,0 +1,33 @@
+"""Train sequence-to-sequence models on the book's tasks, store them, and judge them."""
+
+from transformer_book.training.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
+from transformer_book.training.evaluation import evaluate, predict
+from transformer_book.training.loop import (
+    TrainingConfig,
+    learning_rate,
+    make_batch,
+    masked_cross_entropy,
+    new_model,
+    seconds_per_step,
+    train,
+)
+from transformer_book.training.saved import asset_file, load_asset, load_model, save_model
+
+__all__ = [
+    "TrainingConfig",
+    "asset_file",
+    "evaluate",
+    "learning_rate",
+    "load_asset",
+    "load_checkpoint",
+    "load_model",
+    "make_batch",
+    "masked_cross_entropy",
+    "new_model",
+    "predict",
+    "read_checkpoint",
+    "save_checkpoint",
+    "save_model",
+    "seconds_per_step",
+    "train",
+]

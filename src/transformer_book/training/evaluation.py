@@ -1,0 +1,80 @@
+"""What a trained model writes, and how much of it is right."""
+
+from collections.abc import Sequence
+
+import torch
+
+from transformer_book.decoding import greedy_decode
+from transformer_book.seq2seq import Seq2Seq
+from transformer_book.tasks.metrics import error_rate, exact_match, token_accuracy
+from transformer_book.tasks.task import Example, Task, collate
+
+
+@torch.no_grad()
+def predict(
+    model: Seq2Seq, task: Task, sources: Sequence[Sequence[str]], batch_size: int = 256
+) -> list[list[str]]:
+    """Write the target of each source, greedily.
+
+    Parameters
+    ----------
+    model
+        Trained on `task`; computes where it is.
+    task
+        Gives the vocabularies and the longest target.
+    sources
+        Sequences of symbols; ``task.parse(text)`` makes one from what a person types.
+    batch_size
+        Sequences decoded at once.
+
+    Returns
+    -------
+    list of list of str
+        Symbols of each prediction, in the order of `sources`.
+
+    Raises
+    ------
+    ValueError
+        A source is empty or has a symbol that the task does not know.
+    """
+    model.eval()
+    device = next(model.parameters()).device
+    order = sorted(range(len(sources)), key=lambda index: len(sources[index]))  # little padding in a batch
+    predictions: list[list[str]] = [[]] * len(sources)
+    for start in range(0, len(order), batch_size):
+        indices = order[start : start + batch_size]
+        examples = [Example(sources[index], "") for index in indices]
+        batch = collate(examples, task.source_vocabulary, task.target_vocabulary, device)
+        ids = greedy_decode(model, batch.source, task.max_target_length)
+        for index, row in zip(indices, ids.tolist(), strict=True):
+            predictions[index] = task.target_vocabulary.decode(row)
+    return predictions
+
+
+def evaluate(model: Seq2Seq, task: Task, examples: Sequence[Example], batch_size: int = 256) -> dict[str, float]:
+    """Compare what a model writes with the targets.
+
+    Parameters
+    ----------
+    model, task, batch_size
+        As for `predict`.
+    examples
+        At least one.
+
+    Returns
+    -------
+    dict of float
+        ``exact_match``, ``token_accuracy`` and ``error_rate``; see `transformer_book.tasks.metrics`.
+
+    Raises
+    ------
+    ValueError
+        There are no examples, or the task does not know a symbol.
+    """
+    predictions = predict(model, task, [example.source for example in examples], batch_size)
+    targets = [example.target for example in examples]
+    return {
+        "exact_match": exact_match(predictions, targets),
+        "token_accuracy": token_accuracy(predictions, targets),
+        "error_rate": error_rate(predictions, targets),
+    }

@@ -1,0 +1,118 @@
+"""Saved models: weights as safetensors, and with them all that is needed to use them."""
+
+import json
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from transformer_book.files import commit, replacing
+from transformer_book.seq2seq import Seq2Seq, Seq2SeqConfig
+from transformer_book.tasks import make_task
+from transformer_book.tasks.task import Task
+from transformer_book.training.loop import new_model
+
+FORMAT = "transformer-book model 1"
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
+
+
+def save_model(path: Path, model: Seq2Seq, task: Task, training: dict[str, Any]) -> None:
+    """Write a model, atomically: the file is the old one or the new one, never half of either.
+
+    Parameters
+    ----------
+    path
+        Where to; ``NAME.safetensors``.
+    model, task
+        The model and what it was trained on.
+    training
+        How it was trained and how good it is; JSON values.
+    """
+    metadata = {
+        "format": FORMAT,
+        "model": asdict(model.config),
+        "task": {"name": task.name, "settings": task.settings(), "symbols": _symbols(task)},
+        "training": training,
+        "version": version("transformer-book"),
+        "commit": commit(),
+    }
+    weights = {name: weight.detach().cpu().contiguous() for name, weight in model.state_dict().items()}
+    with replacing(path) as part:
+        save_file(weights, part, {"transformer_book": json.dumps(metadata, allow_nan=False)})
+
+
+def load_model(path: Path) -> tuple[Seq2Seq, Task, dict[str, Any]]:
+    """Read a saved model.
+
+    Parameters
+    ----------
+    path
+        Written by `save_model`.
+
+    Returns
+    -------
+    model : Seq2Seq
+        On the CPU.
+    task : Task
+        What it was trained on.
+    metadata : dict
+        Of the file: ``model``, ``task``, ``training``, ``version``, ``commit``.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        The file is damaged, is no model of this package, or its task has changed since.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get("transformer_book", "{}")
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+        metadata = json.loads(text)
+        if metadata.get("format") != FORMAT:
+            raise ValueError(f"expected the mark {FORMAT!r}")
+        model = new_model(Seq2SeqConfig(**metadata["model"]), seed=0)
+        model.load_state_dict(weights)
+        task = make_task(metadata["task"]["name"], **metadata["task"]["settings"])
+        if _symbols(task) != metadata["task"]["symbols"]:
+            raise ValueError("its vocabulary is no longer that of the task")
+    except (SafetensorError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"{path}: expected a model of this package, got a damaged or foreign file ({reason})"
+        ) from None
+    return model.eval(), task, metadata
+
+
+def load_asset(name: str) -> tuple[Seq2Seq, Task, dict[str, Any]]:
+    """Read a model that comes with the package; see `load_model`.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is none of that name; the message lists those there are.
+    """
+    return load_model(asset_file(name))
+
+
+def asset_file(name: str) -> Path:
+    """Where the model lies that comes with the package under that name.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is none of that name; the message lists those there are.
+    """
+    path = ASSETS / f"{name}.safetensors"
+    if not path.is_file():
+        names = ", ".join(sorted(file.stem for file in ASSETS.glob("*.safetensors"))) or "no model at all"
+        raise FileNotFoundError(f"asset: expected one of the package's models ({names}), got {name!r}")
+    return path
+
+
+def _symbols(task: Task) -> dict[str, list[str]]:
+    return {"source": list(task.source_vocabulary.symbols), "target": list(task.target_vocabulary.symbols)}

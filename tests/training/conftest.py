@@ -1,0 +1,37 @@
+"""One small task and model for all tests of training."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from transformer_book.seq2seq import Seq2Seq, Seq2SeqConfig
+from transformer_book.tasks.copying import Copying
+from transformer_book.training import new_model
+
+
+@pytest.fixture
+def task() -> Copying:
+    return Copying(longest=5)
+
+
+@pytest.fixture
+def make_model(task: Copying) -> Callable[..., Seq2Seq]:
+    """Make a model for the task; other parts and another seed on request."""
+
+    def make(seed: int = 0, **parts: object) -> Seq2Seq:
+        vocabularies = (len(task.source_vocabulary), len(task.target_vocabulary))
+        return new_model(Seq2SeqConfig(*vocabularies, **{"d_embed": 3, "d_hidden": 7, **parts}), seed)
+
+    return make
+
+
+@pytest.fixture
+def same() -> Callable[[torch.nn.Module, torch.nn.Module], bool]:
+    """Whether two models have the same weights, to the last bit."""
+
+    def compare(one: torch.nn.Module, other: torch.nn.Module) -> bool:
+        weights = other.state_dict()
+        return all(torch.equal(weight, weights[name]) for name, weight in one.state_dict().items())
+
+    return compare

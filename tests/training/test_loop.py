@@ -1,0 +1,435 @@
+"""The training loop against one written here with torch's own parts; and that stopping it changes nothing."""
+
+import random
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from transformer_book.seq2seq import Seq2Seq, Seq2SeqConfig
+from transformer_book.tasks.copying import Copying
+from transformer_book.training import (
+    TrainingConfig,
+    learning_rate,
+    load_checkpoint,
+    make_batch,
+    masked_cross_entropy,
+    new_model,
+    read_checkpoint,
+    seconds_per_step,
+    train,
+)
+
+Make = Callable[..., Seq2Seq]
+Same = Callable[[nn.Module, nn.Module], bool]
+SHORT = TrainingConfig(steps=7, batch_size=3, learning_rate=0.1, warmup=0.3, clip_norm=0.5, seed=11)
+
+
+# --- the loss ------------------------------------------------------------------------------------------------
+
+
+def test_loss_is_the_mean_over_real_tokens_and_so_is_its_gradient() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 5, 7, generator=generator, dtype=torch.float64, requires_grad=True)
+    target = torch.tensor([[3, 6, 1, 2, 0], [5, 2, 0, 0, 0]])
+    ours = masked_cross_entropy(logits, target)
+    [gradient] = torch.autograd.grad(ours, logits)
+    real = [(b, t) for b in range(2) for t in range(5) if target[b, t] != 0]
+    assert len(real) == 6
+    log_p = logits.log_softmax(dim=-1)
+    theirs = -torch.stack([log_p[b, t, target[b, t]] for b, t in real]).sum() / 6
+    torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(gradient, torch.autograd.grad(theirs, logits)[0])
+    assert torch.equal(gradient[target == 0], torch.zeros(4, 7, dtype=torch.float64))
+
+
+def test_more_padding_does_not_change_the_loss() -> None:
+    logits = torch.randn(2, 11, 7, generator=torch.Generator().manual_seed(0))
+    target = torch.tensor([[3, 6, 1, 2, 4], [5, 2, 4, 4, 4]])
+    longer = torch.cat([target, torch.full((2, 6), 4)], dim=1)
+    expected = masked_cross_entropy(logits[:, :5], target, pad_id=4)
+    torch.testing.assert_close(masked_cross_entropy(logits, longer, pad_id=4), expected)
+
+
+@pytest.mark.parametrize(
+    ("logits", "target"),
+    [((2, 5, 7), (2, 3)), ((2, 5, 7), (3, 5)), ((5, 7), (5,)), ((2, 5, 7), (10,))],
+    ids=str,
+)
+def test_loss_wants_one_target_for_each_prediction(logits: tuple[int, ...], target: tuple[int, ...]) -> None:
+    message = f"logits and target: expected shapes (B, T, V) and (B, T), got {logits} and {target}"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        masked_cross_entropy(torch.zeros(logits), torch.ones(target, dtype=torch.long))
+
+
+def test_loss_wants_a_token() -> None:
+    with pytest.raises(ValueError, match=r"^target: expected at least one token, got only padding$"):
+        masked_cross_entropy(torch.zeros(2, 5, 7), torch.zeros(2, 5, dtype=torch.long))
+
+
+# --- the learning rate ---------------------------------------------------------------------------------------
+
+
+def test_learning_rate_rises_to_the_largest_and_falls_towards_zero() -> None:
+    config = TrainingConfig(steps=10, learning_rate=6.0, warmup=0.2)
+    expected = [2, 4, 6, *(6 * left / 8 for left in range(7, 0, -1))]
+    assert [learning_rate(step, config) for step in range(10)] == pytest.approx(expected)
+
+
+def test_without_warmup_it_only_falls() -> None:
+    config = TrainingConfig(steps=4, learning_rate=1.0, warmup=0.0)
+    assert [learning_rate(step, config) for step in range(4)] == [1.0, 0.75, 0.5, 0.25]
+
+
+@given(st.integers(1, 300), st.floats(0, 1))
+def test_learning_rate_is_never_zero_nor_over_the_largest(steps: int, warmup: float) -> None:
+    config = TrainingConfig(steps=steps, learning_rate=0.5, warmup=warmup)
+    rates = [learning_rate(step, config) for step in range(steps)]
+    assert all(0 < rate <= 0.5 for rate in rates)
+    top = rates.index(max(rates))
+    assert rates[: top + 1] == sorted(rates[: top + 1])
+    assert rates[top:] == sorted(rates[top:], reverse=True)
+    assert top == min(round(warmup * steps), steps - 1)
+
+
+# --- seeds ---------------------------------------------------------------------------------------------------
+
+
+def test_weights_depend_on_the_seed_alone(same: Same) -> None:
+    config = Seq2SeqConfig(13, 13, d_embed=3, d_hidden=7)
+    torch.manual_seed(1)
+    first = new_model(config, 5)
+    torch.manual_seed(2)
+    before = torch.get_rng_state()
+    assert same(first, new_model(config, 5))
+    assert not same(first, new_model(config, 6))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_batch_depends_on_seed_and_step_alone(task: Copying) -> None:
+    batch = make_batch(task, SHORT, 4)
+    random.seed(0)
+    again = make_batch(task, replace(SHORT, steps=99), 4)
+    assert torch.equal(batch.source, again.source)
+    assert torch.equal(batch.target, again.target)
+    assert batch.source.shape[0] == 3
+    for other in (make_batch(task, SHORT, 5), make_batch(task, replace(SHORT, seed=12), 4)):
+        assert batch.source.tolist() != other.source.tolist()
+
+
+def test_training_leaves_the_global_random_states(task: Copying, make_model: Make) -> None:
+    model = make_model()
+    before = random.getstate(), torch.get_rng_state()
+    train(model, task, SHORT)
+    assert random.getstate() == before[0]
+    assert torch.equal(torch.get_rng_state(), before[1])
+
+
+def test_only_training_examples_are_seen(task: Copying, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    sample = task.sample
+
+    def spy(count: int, generator: random.Random, split: str = "train") -> Any:
+        seen.append((count, split))
+        return sample(count, generator, split)
+
+    monkeypatch.setattr(task, "sample", spy)
+    make_batch(task, SHORT, 0)
+    assert seen == [(3, "train")]
+
+
+# --- the loop ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("parts", [{}, {"cell": "lstm", "score": "additive"}], ids=["context", "attention"])
+def test_train_is_the_loop_written_with_parts_of_torch(
+    task: Copying, make_model: Make, parts: dict[str, str]
+) -> None:
+    model, theirs = make_model(**parts).double(), make_model(**parts).double()
+    optimizer = torch.optim.Adam(theirs.parameters(), lr=0.1, foreach=False)
+    rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate(step, SHORT) / 0.1)
+    criterion = nn.CrossEntropyLoss(ignore_index=0)
+    expected, shortened = [], 0
+    for step in range(SHORT.steps):
+        source, target = make_batch(task, SHORT, step)
+        optimizer.zero_grad()
+        loss = criterion(theirs(source, target[:, :-1]).transpose(1, 2), target[:, 1:])
+        loss.backward()
+        shortened += bool(nn.utils.clip_grad_norm_(theirs.parameters(), 0.5) > 0.5)
+        optimizer.step()
+        rates.step()
+        expected.append(loss.item())
+    assert 0 < shortened < SHORT.steps  # clipping is tried, on and off
+    assert train(model, task, SHORT) == pytest.approx(expected, rel=1e-10)
+    for ours, other in zip(model.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(ours, other, rtol=1e-9, atol=1e-12)
+
+
+def test_training_teaches(make_model: Make) -> None:
+    task = Copying(longest=2)
+    losses = train(make_model(d_hidden=23), task, TrainingConfig(steps=150, batch_size=32, learning_rate=0.02))
+    assert len(losses) == 150
+    assert sum(losses[:5]) / 5 > 2
+    assert sum(losses[-5:]) / 5 < 0.3
+
+
+@pytest.mark.parametrize("progress", [False, True])
+def test_progress_is_shown_when_asked_for(
+    task: Copying, make_model: Make, capsys: pytest.CaptureFixture[str], progress: bool
+) -> None:
+    train(make_model(), task, SHORT, progress=progress)
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert ("7/7" in printed.err and "loss=" in printed.err) is progress
+    assert progress or printed.err == ""
+
+
+def test_timing_leaves_the_model(task: Copying, make_model: Make, same: Same) -> None:
+    model = make_model()
+    assert 0 < seconds_per_step(model, task, SHORT) < 10
+    assert same(model, make_model())
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"steps": 0}, "steps: expected an integer ≥ 1, got 0"),
+        ({"batch_size": -1}, "batch_size: expected an integer ≥ 1, got -1"),
+        ({"learning_rate": 0.0}, "learning_rate: expected a number > 0, got 0.0"),
+        ({"learning_rate": float("nan")}, "learning_rate: expected a number > 0, got nan"),
+        ({"clip_norm": float("inf")}, "clip_norm: expected a number > 0, got inf"),
+        ({"warmup": 1.1}, "warmup: expected a part of the steps from 0 to 1, got 1.1"),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_wrong_settings_are_told(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        TrainingConfig(**values)
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_what_is_not_finite_ends_the_training_before_it_spoils_a_weight(
+    task: Copying, make_model: Make, same: Same, what: str
+) -> None:
+    model, stopped = make_model(), make_model()
+    train(stopped, task, replace(SHORT, steps=1))  # warm-up differs, weights do not matter: only that they changed
+    calls: list[int] = []
+
+    def spoil(_: object, gradient: Tensor) -> Tensor:
+        return gradient * float("inf") if what == "gradient" else gradient
+
+    def spoiled(module: nn.Module, _: object, logits: Tensor) -> Tensor:
+        calls.append(1)
+        if len(calls) <= 2:
+            return logits
+        logits.register_hook(lambda gradient: spoil(None, gradient))
+        return logits * float("nan") if what == "loss" else logits
+
+    model.register_forward_hook(spoiled)
+    with pytest.raises(FloatingPointError, match=r"^step 2: expected a finite loss and gradient, got loss "):
+        train(model, task, SHORT)
+    assert all(weight.isfinite().all() for weight in model.parameters())
+    assert not same(model, make_model())
+
+
+# --- checkpoint and resume -----------------------------------------------------------------------------------
+
+
+def resumed(make_model: Make, task: Copying, checkpoint: Path) -> tuple[Seq2Seq, list[float]]:
+    """Go on in another model, as another process would."""
+    model = make_model(seed=99)
+    return model, train(model, task, SHORT, checkpoint=checkpoint)
+
+
+@pytest.fixture
+def whole(make_model: Make, task: Copying) -> tuple[Seq2Seq, list[float]]:
+    """A training that nothing interrupts, and that keeps no checkpoint."""
+    model = make_model()
+    return model, train(model, task, SHORT)
+
+
+@pytest.mark.parametrize("stop", range(1, 8))
+@pytest.mark.parametrize("place", ["before the loss", "in the update"])
+def test_an_interrupted_training_ends_in_the_same_weights(
+    task: Copying,
+    make_model: Make,
+    whole: tuple[Seq2Seq, list[float]],
+    same: Same,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stop: int,
+    place: str,
+) -> None:
+    checkpoint = tmp_path / "new" / "checkpoint"
+    model = make_model()
+    update = torch.optim.Adam.step
+    calls: list[int] = []
+
+    def interrupt(*_: object) -> None:
+        calls.append(1)
+        if len(calls) == stop:
+            raise KeyboardInterrupt
+
+    def half_an_update(optimizer: torch.optim.Adam) -> None:
+        if len(calls) == stop - 1:
+            with torch.no_grad():
+                next(model.parameters()).add_(1.0)
+        interrupt()
+        update(optimizer)
+
+    with monkeypatch.context() as patched:
+        if place == "in the update":
+            patched.setattr(torch.optim.Adam, "step", half_an_update)
+        else:
+            model.register_forward_hook(interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train(model, task, SHORT, checkpoint=checkpoint, checkpoint_every=3)
+    done = len(read_checkpoint(checkpoint)["losses"])
+    assert done == (stop - 1 if place == "before the loss" else (stop - 1) // 3 * 3)
+    again, losses = resumed(make_model, task, checkpoint)
+    assert same(again, whole[0])
+    assert losses == whole[1]
+    assert list(checkpoint.parent.iterdir()) == [checkpoint]
+
+
+def test_interrupted_at_any_line_of_the_loop_it_ends_in_the_same_weights(
+    task: Copying, make_model: Make, same: Same, tmp_path: Path
+) -> None:
+    config = replace(SHORT, steps=2)
+    whole = make_model()
+    expected = train(whole, task, config)
+
+    def interrupted(moment: int) -> bool:
+        """Interrupt at that line of `train` and of what it writes with; go on; tell whether it was reached."""
+        checkpoint = tmp_path / str(moment)
+        lines = 0
+
+        def trace(frame: FrameType, event: str, _: object) -> Any:
+            nonlocal lines
+            if not frame.f_code.co_filename.endswith(
+                ("training/loop.py", "training/checkpoint.py", "book/files.py")
+            ):
+                return None
+            if event == "line":
+                lines += 1
+                if lines == moment:
+                    raise KeyboardInterrupt
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            train(make_model(), task, config, checkpoint=checkpoint, checkpoint_every=1)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(before)
+        model = make_model() if not checkpoint.exists() else make_model(seed=99)  # nothing stored: from the start
+        assert train(model, task, config, checkpoint=checkpoint) == expected
+        assert same(model, whole)
+        return lines >= moment
+
+    reached = 0
+    while interrupted(reached + 1):
+        reached += 1
+    assert reached > 60
+
+
+def test_killed_while_it_writes_the_last_checkpoint_stands(
+    task: Copying, make_model: Make, whole: tuple[Seq2Seq, list[float]], same: Same, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    checkpoint = tmp_path / "checkpoint"
+    save, writes = torch.save, []
+
+    def half(data: object, path: Path) -> None:
+        writes.append(path)
+        if len(writes) >= 3:  # at the start, after two steps, and now: nothing more is ever written
+            path.write_bytes(b"PK half of")
+            raise KeyboardInterrupt
+        save(data, path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "save", half)
+        with pytest.raises(KeyboardInterrupt):
+            train(make_model(), task, SHORT, checkpoint=checkpoint, checkpoint_every=2)
+    assert len(read_checkpoint(checkpoint)["losses"]) == 2
+    again, losses = resumed(make_model, task, checkpoint)
+    assert same(again, whole[0])
+    assert losses == whole[1]
+
+
+def test_a_finished_training_has_nothing_left_to_do(
+    task: Copying, make_model: Make, whole: tuple[Seq2Seq, list[float]], same: Same, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    checkpoint = tmp_path / "checkpoint"
+    train(make_model(), task, SHORT, checkpoint=checkpoint)
+    monkeypatch.delattr(Copying, "sample")
+    again, losses = resumed(make_model, task, checkpoint)
+    assert same(again, whole[0])
+    assert losses == whole[1]
+
+
+def test_checkpoints_come_as_often_as_asked_for(
+    task: Copying, make_model: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[int] = []
+    monkeypatch.setattr(
+        "transformer_book.training.loop.save_checkpoint", lambda *arguments: steps.append(len(arguments[-1]))
+    )
+    train(make_model(), task, SHORT, checkpoint=tmp_path / "checkpoint", checkpoint_every=3)
+    assert steps == [0, 3, 6, 7]
+
+
+def test_a_checkpoint_that_cannot_be_written_is_known_before_the_first_step(
+    task: Copying, make_model: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    monkeypatch.delattr(Copying, "sample")
+    with pytest.raises(OSError, match="file"):
+        train(make_model(), task, SHORT, checkpoint=file / "below")
+    assert file.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("change", "expected", "got"),
+    [
+        ({"steps": 8}, "training.steps 8", "training.steps 7"),
+        ({"seed": 12}, "training.seed 12", "training.seed 11"),
+        ({"learning_rate": 0.2}, "training.learning_rate 0.2", "training.learning_rate 0.1"),
+    ],
+)
+def test_the_checkpoint_of_another_training_is_refused_and_left(
+    task: Copying, make_model: Make, same: Same, tmp_path: Path, change: dict[str, Any], expected: str, got: str
+) -> None:
+    checkpoint = tmp_path / "checkpoint"
+    train(make_model(), task, SHORT, checkpoint=checkpoint)
+    before = checkpoint.read_bytes()
+    model = make_model()
+    message = f"{checkpoint}: expected the checkpoint of a training with {expected}; got {got}"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        train(model, task, replace(SHORT, **change), checkpoint=checkpoint)
+    assert checkpoint.read_bytes() == before
+    assert same(model, make_model())
+
+
+def test_another_task_or_model_is_another_training(task: Copying, make_model: Make, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint"
+    train(make_model(), task, SHORT, checkpoint=checkpoint)
+    with pytest.raises(ValueError, match=r"with task.longest 6; got task.longest 5$"):
+        train(make_model(), Copying(longest=6), SHORT, checkpoint=checkpoint)
+    with pytest.raises(
+        ValueError, match=r"with model.cell 'rnn', model.score 'dot'; got model.cell 'gru', model.sco"
+    ):
+        train(make_model(cell="rnn", score="dot"), task, SHORT, checkpoint=checkpoint)
