@@ -1,18 +1,35 @@
 """Turn a model's logits into a sequence. Axis letters are those of `transformer_book.shapes`."""
 
+from typing import Any, Protocol
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+
+class EncoderDecoder(Protocol):
+    """A model that can write step by step, for example `transformer_book.seq2seq.Seq2Seq`."""
+
+    pad_id: int
+    start_id: int
+    end_id: int
+
+    def encode(self, source: Tensor) -> Any:
+        """Read ``source (B, S)`` once."""
+        ...
+
+    def decode(self, target: Tensor, memory: Any, state: Any = None) -> Any:
+        """Return a tuple that begins with logits ``(B, T, V)`` and the state to go on from."""
+        ...
 
 
 @torch.no_grad()
-def greedy_decode(model: nn.Module, source: Tensor, max_length: int) -> Tensor:
+def greedy_decode(model: EncoderDecoder, source: Tensor, max_length: int) -> Tensor:
     """Write the most probable token, feed it back, and go on until every sequence has ended.
 
     Parameters
     ----------
     model
-        Has ``encode(source)``, ``decode(target, memory, state)`` whose result begins with logits and state, and
-        ``pad_id``, ``start_id``, ``end_id``; for example `transformer_book.seq2seq.Seq2Seq`.
+        In evaluation mode if it has dropout.
     source
         Integer ids ``(B, S)``.
     max_length

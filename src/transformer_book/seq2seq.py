@@ -5,20 +5,17 @@ The two decoders differ in one thing only: where the context of a step comes fro
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from transformer_book.attention import masked_softmax
-from transformer_book.recurrent import GRU, LSTM, SimpleRNN
+from transformer_book.recurrent import GRU, LSTM, Recurrent, SimpleRNN, State
 from transformer_book.scoring import AdditiveScore, BilinearScore, DotScore, ScaledDotScore
 from transformer_book.shapes import check_ids
 
-#: State of a recurrent layer: hidden ``(B, D)``; for an LSTM (hidden, cell), each ``(B, D)``.
-State: TypeAlias = Tensor | tuple[Tensor, Tensor]
-
-CELLS: dict[str, type[SimpleRNN] | type[GRU] | type[LSTM]] = {"rnn": SimpleRNN, "gru": GRU, "lstm": LSTM}
+CELLS: dict[str, type[Recurrent]] = {"rnn": SimpleRNN, "gru": GRU, "lstm": LSTM}
 SCORES = ("none", "additive", "dot", "scaled_dot", "bilinear")
 
 
@@ -78,9 +75,7 @@ class Encoder(nn.Module):
     Source: Sutskever, Vinyals & Le 2014, section 2; Cho et al. 2014, section 2.2.
     """
 
-    def __init__(
-        self, vocabulary_size: int, d_embed: int, recurrent: SimpleRNN | GRU | LSTM, pad_id: int = 0
-    ) -> None:
+    def __init__(self, vocabulary_size: int, d_embed: int, recurrent: Recurrent, pad_id: int = 0) -> None:
         super().__init__()
         self.pad_id = pad_id
         self.embedding = nn.Embedding(vocabulary_size, d_embed)
@@ -124,7 +119,7 @@ class ContextDecoder(nn.Module):
     Source: Cho et al. 2014, section 2.2: the decoder starts from the context and sees it again at every step.
     """
 
-    def __init__(self, vocabulary_size: int, d_embed: int, recurrent: SimpleRNN | GRU | LSTM) -> None:
+    def __init__(self, vocabulary_size: int, d_embed: int, recurrent: Recurrent) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary_size, d_embed)
         self.recurrent = recurrent
@@ -150,10 +145,9 @@ class ContextDecoder(nn.Module):
         check_ids("target", target, self.embedding.num_embeddings)
         context = hidden(memory.state)[:, None].expand(-1, target.shape[1], -1)  # (B, T, D)
         inputs = torch.cat([self.embedding(target), context], dim=-1)  # (B, T, I)
-        start = memory.state if state is None else state
-        outputs, state = self.recurrent(inputs, start)  # (B, T, D)
+        outputs, last = self.recurrent(inputs, memory.state if state is None else state)  # (B, T, D)
         logits = self.readout(torch.cat([outputs, context], dim=-1))  # (B, T, V)
-        return DecoderOutput(logits, state, None)
+        return DecoderOutput(logits, last, None)
 
 
 class AttentionDecoder(nn.Module):
@@ -171,9 +165,7 @@ class AttentionDecoder(nn.Module):
     Source: Bahdanau, Cho & Bengio 2015, section 3.1. The query is the state *before* the step.
     """
 
-    def __init__(
-        self, vocabulary_size: int, d_embed: int, recurrent: SimpleRNN | GRU | LSTM, score: nn.Module
-    ) -> None:
+    def __init__(self, vocabulary_size: int, d_embed: int, recurrent: Recurrent, score: nn.Module) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary_size, d_embed)
         self.recurrent = recurrent
@@ -194,16 +186,16 @@ class AttentionDecoder(nn.Module):
             Ids are not integers or not in the vocabulary, or sizes do not fit.
         """
         check_ids("target", target, self.embedding.num_embeddings)
-        state = memory.state if state is None else state
+        now = memory.state if state is None else state
         steps = []
         for embedded in self.embedding(target).split(1, dim=1):  # (B, 1, d_embed)
-            query = hidden(state)[:, None]  # (B, 1, D)
+            query = hidden(now)[:, None]  # (B, 1, D)
             weights = masked_softmax(self.score(query, memory.states), memory.mask)  # (B, 1, S)
             context = weights @ memory.states  # (B, 1, D)
-            output, state = self.recurrent(torch.cat([embedded, context], dim=-1), state)  # (B, 1, D)
+            output, now = self.recurrent(torch.cat([embedded, context], dim=-1), now)  # (B, 1, D)
             steps.append((torch.cat([output, context], dim=-1), weights))
         outputs, weights = (torch.cat(parts, dim=1) for parts in zip(*steps, strict=True))
-        return DecoderOutput(self.readout(outputs), state, weights)  # (B, T, V), …, (B, T, S)
+        return DecoderOutput(self.readout(outputs), now, weights)  # (B, T, V), …, (B, T, S)
 
 
 @dataclass(frozen=True)
