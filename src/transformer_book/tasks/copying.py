@@ -53,7 +53,7 @@ class Copying:
         self.max_target_length = len(KINDS[kind]("0" * longest)) + 1
 
     def settings(self) -> dict[str, Any]:
-        """What rebuilds the task."""
+        """Tell what rebuilds the task."""
         return {
             "kind": self.kind,
             "shortest": self.shortest,

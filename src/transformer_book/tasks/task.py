@@ -50,7 +50,7 @@ class Task(Protocol):
     max_target_length: int
 
     def settings(self) -> dict[str, Any]:
-        """What rebuilds the task, as JSON values: ``make_task(task.name, **task.settings())``."""
+        """Tell what rebuilds the task, as JSON values: ``make_task(task.name, **task.settings())``."""
         ...
 
     def sample(self, count: int, generator: random.Random, split: Split = "train") -> Sequence[Example]:
@@ -100,7 +100,7 @@ def collate(
     Returns
     -------
     Batch
-        Integer ids: source ``(B, S)``, S the longest source; target ``(B, T)``, T the longest target plus START and END.
+        Integer ids: source ``(B, S)``, S the longest source; target ``(B, T)``, T the longest target plus two.
 
     Raises
     ------
