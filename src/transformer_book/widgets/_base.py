@@ -8,13 +8,17 @@ How to add a widget
    in ``@validate`` methods with the ``check_*`` helpers below, so that every error says expected and got.
 2. Implement `Widget.describe`: sentences that tell a reader without JavaScript what the widget shows now. Call
    ``super().__init__(...)`` last in the constructor: it stores that text as the trait ``alternative``.
-3. Write ``NAME.js`` beside it: one plain ES module, no imports, no network, ending in
+3. Write ``NAME.js`` beside it: one plain ES module, no bundler, no network, ending in
    ``export default { render };`` where ``render({ model, el })`` builds the view and returns a function that
    undoes it. Only a default export: anywidget warns in the reader's console about a bare ``export function
    render``. The module computes everything from the model (``model.get``, ``model.set`` then
    ``model.save_changes``, ``model.on("change:TRAIT")``), so it works with no kernel behind it. Draw only in
    answer to ``change:`` events: then two views of one model stay together, and so do Python and the page.
    Remember that ``model.set`` sees a list as changed only if it is a new list.
+   What several widgets need stands in a module whose name begins with an underscore (``_elements.js`` makes
+   elements, ``_network.js`` runs trained networks). Write ``import { make } from "./_elements.js";``: an editor
+   follows it, and `read_module` puts that module's text in its place, because a page has no files to import.
+   Names at the top level of the modules joined in this way must differ.
 4. Put the arithmetic into pure functions and export them by name; ``tests/widgets/test_javascript.py`` runs them
    in Node on random inputs and compares with the package to 1e-5.
 5. Style it in ``NAME.css`` if the shared ``_base.css`` is not enough. Everything stands inside ``.tb-root``; use
@@ -27,6 +31,7 @@ How to add a widget
 Nothing has to be registered: the Sphinx extension ``book/extensions/static_widgets.py`` mounts any anywidget.
 """
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,6 +40,18 @@ import anywidget
 import traitlets
 
 _SHARED_STYLE = Path(__file__).with_name("_base.css").read_text(encoding="utf-8")
+_IMPORT = re.compile(r'^import \{[^}]*\} from "\./(\w+\.js)";\n', re.MULTILINE)
+
+
+def read_module(path: Path) -> str:
+    """Read an ES module as one text: each import from its own folder is replaced by the module imported.
+
+    Raises
+    ------
+    FileNotFoundError
+        The module, or one that it imports, is missing.
+    """
+    return _IMPORT.sub(lambda found: read_module(path.with_name(found[1])), path.read_text(encoding="utf-8"))
 
 
 class Widget(anywidget.AnyWidget):
@@ -65,7 +82,7 @@ class Widget(anywidget.AnyWidget):
             if not script.is_file():
                 raise FileNotFoundError(f"{cls.__name__}: expected its ES module at {script}, found no such file")
             style = script.with_suffix(".css")
-            cls._esm = script.read_text(encoding="utf-8")
+            cls._esm = read_module(script)
             cls._css = _SHARED_STYLE + (style.read_text(encoding="utf-8") if style.is_file() else "")
         super().__init_subclass__(**kwargs)  # type: ignore[arg-type]
 

@@ -1,4 +1,5 @@
 // Matrix walk. Arithmetic first, as a pure function that is tested against the Python package; then the view.
+import { make } from "./_elements.js";
 
 /** @typedef {number[][]} Matrix */
 
@@ -45,14 +46,6 @@ const MOST_CELL = 48;
 const MOST_LABEL = 44;
 const GAP = 8;
 const BETWEEN = 16;
-
-/** Element with attributes and children. @param {string} tag @param {object} attributes @param {...any} children */
-function make(tag, attributes = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  node.append(...children);
-  return node;
-}
 
 /** Set an attribute that differs; writing the same again would cost the browser work on every drag. */
 function put(node, name, value) {

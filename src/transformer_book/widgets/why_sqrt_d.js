@@ -1,4 +1,5 @@
 // Why √d. Arithmetic first, as pure functions that are tested against the Python package; then the view.
+import { make } from "./_elements.js";
 
 /** @typedef {"none" | "sqrt" | "d"} Scale */
 
@@ -67,15 +68,6 @@ const TOP = 18;
 const BASE = 126;
 const EDGE = 16; // scores at or beyond ±EDGE share the last bars
 const MAX_KEYS = 64;
-
-/** Element with attributes and children. @param {string} tag @param {object} attributes @param {...any} children */
-function make(tag, attributes = {}, ...children) {
-  const svg = ["svg", "g", "rect", "line", "text", "path", "circle"].includes(tag);
-  const node = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  node.append(...children);
-  return node;
-}
 
 function horizontal(y, left, right, kind) {
   return make("line", { x1: left, x2: right, y1: y, y2: y, class: kind });
