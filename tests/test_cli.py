@@ -1,8 +1,11 @@
 """The command: what it prints, where it writes, how it ends; and that nothing stored is ever harmed."""
 
+import io
 import json
 import os
+import random
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -12,12 +15,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from transformer_book import cli
 from transformer_book.cli import main
 from transformer_book.device import CPU
 from transformer_book.experiments import REGISTRY, Claim, Result, Verdict, results_folder
 from transformer_book.experiments._result import run_seeds
+from transformer_book.seq2seq import Seq2SeqConfig
+from transformer_book.tasks import TASKS
+from transformer_book.tasks.copying import Copying
+from transformer_book.training import (
+    TrainingConfig,
+    evaluate,
+    load_model,
+    new_model,
+    predict,
+    read_checkpoint,
+    save_model,
+    train,
+)
 
 
 @pytest.fixture
@@ -37,7 +54,7 @@ def measure_nothing(seeds: Any, device: Any, progress: bool) -> Result:
     return run_seeds("mask_properties", list(seeds), CPU, {}, lambda seed: {"x": seed + 0.5})
 
 
-def stop(**_: object) -> Result:
+def stop(*_: object, **__: object) -> Result:
     raise KeyboardInterrupt
 
 
@@ -238,6 +255,78 @@ def test_wrong_use_exits_with_2_and_one_line(
     assert printed.err.count("\n") == 1
 
 
+TRAIN = ["train", "copying", "--device", "cpu"]
+
+
+WRONG_TRAINING = {
+    "no task": (["train"], "transformer-book train: the following arguments are required: TASK"),
+    "another task": (["train", "sorting"], "transformer-book train: argument TASK: invalid choice: 'sorting'"),
+    "another model": ([*TRAIN, "--model", "cnn"], "argument --model: invalid choice: 'cnn'"),
+    "another cell": ([*TRAIN, "--cell", "qrnn"], "argument --cell: invalid choice: 'qrnn'"),
+    "another score": ([*TRAIN, "--score", "none"], "argument --score: invalid choice: 'none'"),
+    "a score of nothing": (
+        [*TRAIN, "--model", "rnn", "--score", "dot"],
+        "transformer-book: --score: expected with --model attention, got dot with --model rnn",
+    ),
+    "no steps": ([*TRAIN, "--steps", "0"], "argument --steps: expected an integer ≥ 1, got '0'"),
+    "no width": ([*TRAIN, "--width", "-3"], "argument --width: expected an integer ≥ 1, got '-3'"),
+    "no batch": ([*TRAIN, "--batch", "x"], "argument --batch: expected an integer ≥ 1, got 'x'"),
+    "no learning": ([*TRAIN, "--learning-rate", "0"], "learning_rate: expected a number > 0, got 0.0"),
+    "no seed": ([*TRAIN, "--seed", "-1"], "argument --seed: expected an integer from 0 to 2⁶³ − 1, got '-1'"),
+    "a long seed": ([*TRAIN, "--seed", str(2**63)], "argument --seed: expected an integer from 0 to 2⁶³ − 1, got"),
+    "another kind": ([*TRAIN, "--kind", "sort"], "kind: expected"),
+    "an option of another task": (
+        [*TRAIN, "--dates-in-a-row", "2"],
+        "transformer-book: --dates-in-a-row: expected with another task, got with copying",
+    ),
+    "nothing to resume": (
+        [*TRAIN, "--resume", "--output", "none.safetensors"],
+        "transformer-book: --resume: expected a checkpoint at none.safetensors.checkpoint, got none",
+    ),
+    "no text": (
+        ["predict", "copying", "--model-file", "model"],
+        "TEXT: expected at least one text, as words or as",
+    ),
+    "an unknown symbol": (["predict", "copying", "12", "3x", "--model-file", "model"], "expected"),
+    "an empty text": (["predict", "copying", "", "--model-file", "model"], "expected"),
+    "a long text": (["predict", "copying", "12345678", "--model-file", "model"], "expected"),
+    "no file": (
+        ["predict", "copying", "12", "--model-file", "none"],
+        "transformer-book: No such file or directory: none",
+    ),
+    "a folder": (["predict", "copying", "12", "--model-file", "."], "transformer-book: "),
+    "a foreign file": (
+        ["evaluate", "copying", "--model-file", "diary"],
+        "transformer-book: diary: expected a model of this package, got a damaged or foreign file (",
+    ),
+    "a model of another task": (
+        ["evaluate", "dates", "--model-file", "model"],
+        "transformer-book: model: expected a model of dates, got one of copying",
+    ),
+    "no examples": (["evaluate", "copying", "--count", "0"], "argument --count: expected an integer ≥ 1, got '0'"),
+    "another split": (["evaluate", "copying", "--split", "dev"], "argument --split: invalid choice: 'dev'"),
+}
+
+
+@pytest.mark.parametrize(("words", "message"), WRONG_TRAINING.values(), ids=WRONG_TRAINING.keys())
+def test_wrong_use_of_models_exits_with_2_and_one_line_and_writes_nothing(
+    words: list[str], message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    save_model(tmp_path / "model", *untrained(), {})
+    (tmp_path / "diary").write_text("mine, and longer than eight bytes", encoding="utf-8")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert exit_of(*words) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert message in printed.err
+    assert printed.err.endswith("\n")
+    assert printed.err.count("\n") == 1
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_a_wrong_name_is_told_the_right_ones(capsys: pytest.CaptureFixture[str]) -> None:
     exit_of("measure", "scores")
     line = capsys.readouterr().err
@@ -250,6 +339,23 @@ def test_help_tells_all(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_of("measure", "--help") == 0
     printed = capsys.readouterr().out
     assert all(word in printed for word in (*REGISTRY, "--seeds", "--device", "--output"))
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("train", ["--model", "--cell", "--score", "--width", "--steps", "--batch", "--learning-rate", "--seed"]),
+        ("train", ["--output", "--resume", "--device", "--kind", "--longest", "--dates-in-a-row", "Ctrl-C"]),
+        ("evaluate", ["--model-file", "--split", "--count", "--device"]),
+        ("predict", ["TEXT", "--model-file", "--device", "standard input"]),
+    ],
+)
+def test_help_on_models_tells_all(command: str, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_of("--help") == 0
+    assert command in capsys.readouterr().out
+    assert exit_of(command, "--help") == 0
+    printed = re.sub(r"\s+", " ", capsys.readouterr().out)
+    assert all(word in printed for word in (*TASKS, *words))
 
 
 def test_the_installed_command_runs_it() -> None:
@@ -292,3 +398,271 @@ def test_interrupting_the_process_ends_it_cleanly(tmp_path: Path) -> None:
     assert stored.read_bytes() == before
     assert json.loads(before)["name"] == "score_variance"
     assert list(tmp_path.iterdir()) == [stored]
+
+
+# --- models --------------------------------------------------------------------------------------------------
+
+
+def untrained(**parts: Any) -> tuple[Any, Copying]:
+    """A model that knows nothing yet, and its task."""
+    task = Copying(longest=3)
+    config = Seq2SeqConfig(len(task.source_vocabulary), len(task.target_vocabulary), **{"d_hidden": 7, **parts})
+    return new_model(config, seed=5), task
+
+
+def small(output: Path, steps: int = 20, *more: str) -> list[str]:
+    sizes = ["--longest", "3", "--width", "7", "--batch", "11", "--steps", str(steps)]
+    return ["train", "copying", "--device", "cpu", *sizes, "--seed", "5", "--output", str(output), *more]
+
+
+def same_weights(one: torch.nn.Module, other: torch.nn.Module) -> bool:
+    weights = other.state_dict()
+    return all(torch.equal(weight, weights[name]) for name, weight in one.state_dict().items())
+
+
+def test_train_saves_what_the_package_trains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "new" / "model.safetensors"
+    assert main(small(output, 20, "--model", "rnn", "--learning-rate", "0.02")) == 0
+    printed = capsys.readouterr()
+    model, task = untrained()
+    config = TrainingConfig(steps=20, batch_size=11, learning_rate=0.02, seed=5)
+    train(model, task, config)
+    stored, its_task, metadata = load_model(output)
+    assert same_weights(stored, model)
+    assert its_task.settings() == task.settings()
+    metrics = evaluate(model, task, task.sample(1000, random.Random(0), "validation"))
+    assert metadata["training"] == {
+        "steps": 20, "batch_size": 11, "learning_rate": 0.02, "warmup": 0.1, "clip_norm": 1.0, "seed": 5,
+        "validation": metrics,
+    }  # fmt: skip
+    assert list(output.parent.iterdir()) == [output]
+    weights = sum(weight.numel() for weight in model.parameters())
+    first, second, third, fourth = printed.out.splitlines()
+    assert first.startswith(f"copying: gru, width 7, one context vector, {weights:,} weights, on ")
+    assert re.fullmatch(r"  steps 1 to 20: about \d+ s", second)
+    exact, token, error = (
+        f"{100 * metrics[name]:.1f} %" for name in ("exact_match", "token_accuracy", "error_rate")
+    )
+    assert (
+        third == f"  validation, 1,000 examples: exact match {exact}, token accuracy {token}, error rate {error}"
+    )
+    assert "20/20" in printed.err
+    start = f"  written to {output}; try: transformer-book predict copying "
+    assert fourth.startswith(start)
+    assert main(shlex.split(fourth.partition("transformer-book ")[2])) == 0
+    assert capsys.readouterr().out.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "cell", "score"),
+    [
+        ([], "gru", "additive"),
+        (["--model", "attention", "--score", "scaled_dot", "--cell", "rnn"], "rnn", "scaled_dot"),
+        (["--model", "rnn", "--cell", "lstm"], "lstm", "none"),
+    ],
+)
+def test_train_builds_the_model_asked_for(tmp_path: Path, words: list[str], cell: str, score: str) -> None:
+    output = tmp_path / "model.safetensors"
+    assert main(small(output, 1, *words, "--kind", "reverse")) == 0
+    model, task, _ = load_model(output)
+    assert (model.config.cell, model.config.score, model.config.d_hidden) == (cell, score, 7)
+    assert task.settings()["kind"] == "reverse"
+    assert task.settings()["longest"] == 3
+
+
+def test_the_file_is_called_after_the_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([*TRAIN, "--longest", "2", "--steps", "1"]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["copying.safetensors"]
+
+
+@pytest.mark.parametrize("place", ["in a step", "while judging", "while saving"])
+def test_an_interrupted_training_says_how_to_go_on_and_then_ends_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    whole, output = tmp_path / "whole.safetensors", tmp_path / "my model.safetensors"
+    checkpoint = tmp_path / "my model.safetensors.checkpoint"
+    assert main(small(whole)) == 0
+    with monkeypatch.context() as patched:
+        if place == "in a step":
+            calls: list[int] = []
+            update = torch.optim.Adam.step
+
+            def step(optimizer: torch.optim.Adam) -> None:
+                calls.append(1)
+                if len(calls) == 4 + 13:  # four to tell the time
+                    raise KeyboardInterrupt
+                update(optimizer)
+
+            patched.setattr(torch.optim.Adam, "step", step)
+        else:
+            patched.setattr(cli, {"while judging": "evaluate", "while saving": "save_model"}[place], stop)
+        capsys.readouterr()
+        assert main(small(output)) == 130
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("interrupted; go on with: transformer-book train copying ")
+    assert set(tmp_path.iterdir()) == {whole, checkpoint}
+    assert len(read_checkpoint(checkpoint)["losses"]) == (0 if place == "in a step" else 20)
+    assert main(shlex.split(last.partition("transformer-book ")[2])) == 0
+    assert f"  steps {1 if place == 'in a step' else 21} to 20: about " in capsys.readouterr().out
+    assert set(tmp_path.iterdir()) == {whole, output}
+    assert same_weights(load_model(output)[0], load_model(whole)[0])
+
+
+def test_interrupting_a_training_process_keeps_what_is_done(tmp_path: Path) -> None:
+    whole, output = tmp_path / "whole.safetensors", tmp_path / "model.safetensors"
+    words = small(output, 300, "--model", "rnn")
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-c", INTERRUPTIBLE, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert process.stderr is not None
+    shown = b""
+    while b"loss=" not in shown and (read := process.stderr.read(1)):
+        shown += read
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"Traceback" not in error
+    last = error.decode().splitlines()[-1]
+    assert last == "interrupted; go on with: transformer-book " + shlex.join([*words, "--resume"])
+    assert len(read_checkpoint(tmp_path / "model.safetensors.checkpoint")["losses"]) > 0
+    assert main([*words, "--resume"]) == 0
+    assert main(small(whole, 300, "--model", "rnn")) == 0
+    assert same_weights(load_model(output)[0], load_model(whole)[0])
+    assert set(tmp_path.iterdir()) == {whole, output}
+
+
+@pytest.fixture
+def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Path:
+    """The checkpoint of a training that was interrupted at its end."""
+    with monkeypatch.context() as patched:
+        patched.setattr(cli, "evaluate", stop)
+        assert main(small(tmp_path / "model.safetensors")) == 130
+    capsys.readouterr()
+    return tmp_path / "model.safetensors.checkpoint"
+
+
+@pytest.mark.parametrize("what", ["not asked to resume", "another training", "damaged"])
+def test_a_checkpoint_is_never_lost_by_mistake(
+    stopped: Path, capsys: pytest.CaptureFixture[str], what: str
+) -> None:
+    if what == "damaged":
+        stopped.write_bytes(stopped.read_bytes()[:-100])
+    words, message = {
+        "not asked to resume": (
+            small(stopped.with_suffix("")),
+            "expected none; add --resume to go on from it, or re",
+        ),
+        "another training": (
+            small(stopped.with_suffix(""), 21, "--resume"),
+            "expected the checkpoint of a training with",
+        ),
+        "damaged": (
+            small(stopped.with_suffix(""), 20, "--resume"),
+            "expected a checkpoint, got a damaged or foreign",
+        ),
+    }[what]
+    before = stopped.read_bytes()
+    assert exit_of(*words) == 2
+    error = capsys.readouterr().err
+    assert f"transformer-book: {stopped}: {message}" in error
+    assert error.count("\n") == 1
+    assert stopped.read_bytes() == before
+    assert list(stopped.parent.iterdir()) == [stopped]
+
+
+def test_a_model_that_cannot_be_saved_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError("no space left")
+
+    output = tmp_path / "model.safetensors"
+    with monkeypatch.context() as patched:
+        patched.setattr(cli, "save_model", full)
+        assert exit_of(*small(output)) == 2
+    assert capsys.readouterr().err.endswith("\ntransformer-book: no space left\n")
+    assert main(small(output, 20, "--resume")) == 0
+    assert list(tmp_path.iterdir()) == [output]
+
+
+@pytest.mark.parametrize("place", ["folder", "below a file"])
+def test_an_output_that_cannot_be_written_is_refused_before_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    monkeypatch.setattr(cli, "train", stop)
+    monkeypatch.setattr(cli, "seconds_per_step", stop)
+    file = tmp_path / "file"
+    file.write_text("mine", encoding="utf-8")
+    output = tmp_path if place == "folder" else file / "model.safetensors"
+    assert exit_of(*small(output)) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert str(output if place == "folder" else file) in printed.err
+    assert printed.err.count("\n") == 1
+    assert file.read_text(encoding="utf-8") == "mine"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_training_that_diverges_ends_with_1_and_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(small(tmp_path / "model.safetensors", 20, "--learning-rate", "1e30")) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert re.match(r"transformer-book: step \d+: expected a finite loss and gradient, got loss ", last)
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "split", "count"), [([], "test", 1000), (["--split", "train", "--count", "7"], "train", 7)]
+)
+def test_evaluate_prints_what_the_package_finds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], split: str, count: int
+) -> None:
+    path = tmp_path / "model.safetensors"
+    model, task = untrained()
+    train(model, task, TrainingConfig(steps=60, learning_rate=0.02))
+    save_model(path, model, task, {})
+    found = evaluate(model, task, task.sample(count, random.Random(0), split))
+    assert 0 < found["token_accuracy"] < 1
+    assert main(["evaluate", "copying", "--model-file", str(path), "--device", "cpu", *more]) == 0
+    exact, token, error = (
+        f"{100 * found[name]:.1f} %" for name in ("exact_match", "token_accuracy", "error_rate")
+    )
+    expected = f"  {split}, {count:,} examples: exact match {exact}, token accuracy {token}, error rate {error}"
+    assert capsys.readouterr().out.splitlines()[1] == expected
+
+
+@pytest.mark.parametrize("given", ["words", "lines"])
+def test_predict_prints_one_line_for_each_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], given: str
+) -> None:
+    path = tmp_path / "model.safetensors"
+    model, task = untrained()
+    train(model, task, TrainingConfig(steps=60, learning_rate=0.02))
+    save_model(path, model, task, {})
+    texts = ["123", "4", "57"]
+    monkeypatch.setattr("sys.stdin", io.StringIO("123\n4\n57\n"))
+    words = texts if given == "words" else []
+    assert main(["predict", "copying", *words, "--model-file", str(path), "--device", "cpu"]) == 0
+    assert capsys.readouterr().out.splitlines() == ["".join(symbols) for symbols in predict(model, task, texts)]
+
+
+def test_the_book_s_own_model_is_the_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("transformer_book.training.saved.ASSETS", tmp_path)
+    for words in (["predict", "copying", "12"], ["evaluate", "copying"]):
+        assert exit_of(*words) == 2
+        assert capsys.readouterr().err == (
+            "transformer-book: --model-file: expected a file, as the book has no model of copying; "
+            "transformer-book train copying makes one\n"
+        )
+    model, task = untrained()
+    save_model(tmp_path / "copying_64.safetensors", model, task, {})
+    assert main(["predict", "copying", "12"]) == 0
+    assert capsys.readouterr().out == "".join(predict(model, task, ["12"])[0]) + "\n"
+    assert main(["evaluate", "copying", "--count", "3"]) == 0

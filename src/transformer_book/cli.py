@@ -1,14 +1,39 @@
-"""The command ``transformer-book``: repeat the book's measurements from a terminal."""
+"""The command ``transformer-book``: train and try the book's models, and repeat its measurements."""
 
 import argparse
+import inspect
+import random
+import shlex
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from transformer_book.device import describe, pick_device
 from transformer_book.experiments import REGISTRY, load_result, result_file, results_folder
+from transformer_book.files import check_writable
+from transformer_book.seq2seq import CELLS, SCORES, Seq2Seq, Seq2SeqConfig
+from transformer_book.tasks import TASKS, make_task
+from transformer_book.tasks.task import SPLITS, Example, Split, Task
+from transformer_book.training import (
+    TrainingConfig,
+    asset_file,
+    evaluate,
+    load_model,
+    new_model,
+    predict,
+    read_checkpoint,
+    save_model,
+    seconds_per_step,
+    train,
+)
+
+# The book's model of each task, for `evaluate` and `predict`.
+DEFAULT_ASSETS = {"copying": "copying_64", "dates": "dates"}
+TASK_OPTIONS = ("kind", "longest", "dates_in_a_row")
+VALIDATION_COUNT = 1000
 
 
 class _Parser(argparse.ArgumentParser):
@@ -28,16 +53,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 when done and every claim holds, 1 when a claim does not hold, 130 when interrupted. Wrong use exits
-        with 2 and one line that says what was expected.
+        0 when done and every claim holds, 1 when a claim does not hold or a training diverges, 130 when
+        interrupted. Wrong use exits with 2 and one line that says what was expected.
     """
     parser = _build_parser()
-    options = parser.parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    options = parser.parse_args(words, argparse.Namespace(words=words))
     try:
-        return _measure(options)
+        return options.run(options)
     except KeyboardInterrupt:
         print("interrupted; no file is half written", file=sys.stderr)
         return 130
+    except FloatingPointError as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 1
     except (ValueError, OSError) as error:
         parser.error(str(error))
 
@@ -45,27 +74,220 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _build_parser() -> _Parser:
     parser = _Parser(prog="transformer-book", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    measure = commands.add_parser(
+    for add in (_add_train, _add_evaluate, _add_predict, _add_measure):
+        command = add(commands)
+        command.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
+    return parser
+
+
+def _add_train(commands: Any) -> _Parser:
+    command = commands.add_parser(
+        "train",
+        help="train a model on a task and save it",
+        description="Train a model on a task, judge it on validation examples, and save it. Interrupted with "
+        "Ctrl-C it leaves PATH.checkpoint, from which the same words with --resume go on; done, it removes that.",
+    )
+    _add_task(command)
+    command.add_argument(
+        "--model",
+        choices=("rnn", "attention"),
+        default="attention",
+        help="rnn: one context vector; attention (default): look back at every step",
+    )
+    command.add_argument("--cell", choices=CELLS, default="gru", help=f"{', '.join(CELLS)}; default gru")
+    scores = ", ".join(SCORES[1:])
+    command.add_argument("--score", choices=SCORES[1:], help=f"of attention: {scores}; default additive")
+    for name, default in (("--width", 64), ("--steps", 1000), ("--batch", 64)):
+        command.add_argument(name, type=_positive, default=default, metavar="N", help=f"default {default}")
+    command.add_argument(
+        "--learning-rate", type=float, default=3e-3, metavar="X", help="the largest; default 0.003"
+    )
+    command.add_argument("--seed", type=_seed, default=0, metavar="N", help="of weights and examples; default 0")
+    command.add_argument("--output", type=Path, metavar="PATH", help="default TASK.safetensors")
+    command.add_argument("--resume", action="store_true", help="go on from PATH.checkpoint")
+    group = command.add_argument_group("options of the task")
+    group.add_argument("--kind", help="copying: copy (default), reverse or first")
+    group.add_argument("--longest", type=_positive, metavar="N", help="copying, pronunciation: most symbols")
+    group.add_argument("--dates-in-a-row", type=_positive, metavar="N", help="dates: how many at once; default 1")
+    command.set_defaults(run=_train)
+    return command
+
+
+def _add_evaluate(commands: Any) -> _Parser:
+    command = commands.add_parser(
+        "evaluate",
+        help="say how much of what a model writes is right",
+        description="Say how much of what a model writes is right: exact match, token accuracy, error rate.",
+    )
+    _add_task(command)
+    _add_model_file(command)
+    command.add_argument("--split", choices=SPLITS, default="test", help="train, validation or test (default)")
+    command.add_argument("--count", type=_positive, default=1000, metavar="N", help="examples; default 1000")
+    command.set_defaults(run=_evaluate)
+    return command
+
+
+def _add_predict(commands: Any) -> _Parser:
+    command = commands.add_parser(
+        "predict", help="let a model write", description="Print what a model writes for each text, one line each."
+    )
+    _add_task(command)
+    command.add_argument("text", nargs="*", metavar="TEXT", help="default: the lines of the standard input")
+    _add_model_file(command)
+    command.set_defaults(run=_predict)
+    return command
+
+
+def _add_measure(commands: Any) -> _Parser:
+    command = commands.add_parser(
         "measure",
         help="run an experiment in full and store its result",
         description="Run an experiment in full, print the verdict on its claims, and store its result as JSON.",
     )
-    measure.add_argument("name", choices=[*REGISTRY, "all"], metavar="NAME", help=", ".join([*REGISTRY, "or all"]))
-    measure.add_argument("--seeds", type=_positive, default=5, metavar="N", help="use seeds 0 … N−1 (default 5)")
-    measure.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
-    measure.add_argument(
+    command.add_argument("name", choices=[*REGISTRY, "all"], metavar="NAME", help=", ".join([*REGISTRY, "or all"]))
+    command.add_argument("--seeds", type=_positive, default=5, metavar="N", help="use seeds 0 … N−1 (default 5)")
+    command.add_argument(
         "--output",
         type=Path,
         metavar="FOLDER",
         help="where to write NAME.json (default: book/results of the checkout)",
     )
-    return parser
+    command.set_defaults(run=_measure)
+    return command
+
+
+def _add_task(command: _Parser) -> None:
+    command.add_argument("task", choices=TASKS, metavar="TASK", help=", ".join(TASKS))
+
+
+def _add_model_file(command: _Parser) -> None:
+    command.add_argument(
+        "--model-file", type=Path, metavar="PATH", help="from train; default: the book's own model"
+    )
 
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected an integer ≥ 1, got {text!r}")
     return int(text)
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**63:
+        raise argparse.ArgumentTypeError(f"expected an integer from 0 to 2⁶³ − 1, got {text!r}")
+    return int(text)
+
+
+def _train(options: argparse.Namespace) -> int:
+    device = pick_device(options.device)
+    task = _chosen_task(options)
+    model = new_model(_model_config(options, task), options.seed)
+    config = TrainingConfig(options.steps, options.batch, options.learning_rate, seed=options.seed)
+    output = options.output or Path(f"{options.task}.safetensors")
+    checkpoint = output.with_name(f"{output.name}.checkpoint")
+    done = _steps_done(checkpoint, options.resume)
+    check_writable(output)  # fails before the work, not after it
+    try:
+        seconds = seconds_per_step(model, task, config, device) * (config.steps - done)
+        print(f"{task.name}: {_describe(model)}, on {describe(device)}")
+        print(f"  steps {done + 1} to {config.steps}: about {_duration(seconds)}", flush=True)
+        train(model, task, config, device, checkpoint, progress=True)
+        metrics = evaluate(model, task, _examples(task, "validation", VALIDATION_COUNT))
+        save_model(output, model, task, {**asdict(config), "validation": metrics})
+        checkpoint.unlink()
+    except KeyboardInterrupt:
+        if not checkpoint.exists():
+            raise
+        words = options.words if options.resume else [*options.words, "--resume"]
+        print(f"interrupted; go on with: {shlex.join(['transformer-book', *words])}", file=sys.stderr)
+        return 130
+    print(f"  {_verdict(metrics, 'validation', VALIDATION_COUNT)}")
+    [example] = _examples(task, "validation", 1)
+    words = ["transformer-book", "predict", task.name, "".join(example.source), "--model-file", str(output)]
+    print(f"  written to {output}; try: {shlex.join(words)}")
+    return 0
+
+
+def _steps_done(checkpoint: Path, resume: bool) -> int:
+    if resume and not checkpoint.exists():
+        raise ValueError(f"--resume: expected a checkpoint at {checkpoint}, got none")
+    if not resume and checkpoint.exists():
+        raise ValueError(f"{checkpoint}: expected none; add --resume to go on from it, or remove it to start anew")
+    return len(read_checkpoint(checkpoint)["losses"]) if resume else 0
+
+
+def _chosen_task(options: argparse.Namespace) -> Task:
+    chosen = {name: getattr(options, name) for name in TASK_OPTIONS if getattr(options, name) is not None}
+    known = inspect.signature(TASKS[options.task]).parameters
+    for name in chosen:
+        if name not in known:
+            raise ValueError(f"--{name.replace('_', '-')}: expected with another task, got with {options.task}")
+    return make_task(options.task, **chosen)
+
+
+def _model_config(options: argparse.Namespace, task: Task) -> Seq2SeqConfig:
+    if options.model == "rnn" and options.score is not None:
+        raise ValueError(f"--score: expected with --model attention, got {options.score} with --model rnn")
+    return Seq2SeqConfig(
+        source_vocab=len(task.source_vocabulary),
+        target_vocab=len(task.target_vocabulary),
+        d_hidden=options.width,
+        cell=options.cell,
+        score="none" if options.model == "rnn" else options.score or "additive",
+    )
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    model, task = _load(options)
+    metrics = evaluate(model, task, _examples(task, options.split, options.count))
+    print(f"{task.name}: {_describe(model)}\n  {_verdict(metrics, options.split, options.count)}")
+    return 0
+
+
+def _predict(options: argparse.Namespace) -> int:
+    model, task = _load(options)
+    texts = options.text or sys.stdin.read().splitlines()
+    if not texts:
+        raise ValueError("TEXT: expected at least one text, as words or as lines of the standard input, got none")
+    for symbols in predict(model, task, [task.parse(text) for text in texts]):
+        print(task.text(symbols))
+    return 0
+
+
+def _load(options: argparse.Namespace) -> tuple[Seq2Seq, Task]:
+    name: str = options.task
+    try:
+        path = options.model_file or asset_file(DEFAULT_ASSETS.get(name, name))
+    except FileNotFoundError:
+        hint = f"transformer-book train {name} makes one"
+        raise ValueError(f"--model-file: expected a file, as the book has no model of {name}; {hint}") from None
+    device = pick_device(options.device)
+    model, task, _ = load_model(path)
+    if task.name != name:
+        raise ValueError(f"{path}: expected a model of {name}, got one of {task.name}")
+    return model.to(device), task
+
+
+def _examples(task: Task, split: Split, count: int) -> Sequence[Example]:
+    return task.sample(count, random.Random(0), split=split)
+
+
+def _describe(model: Seq2Seq) -> str:
+    config = model.config
+    context = "one context vector" if config.score == "none" else f"{config.score} attention"
+    weights = sum(weight.numel() for weight in model.parameters())
+    return f"{config.cell}, width {config.d_hidden}, {context}, {weights:,} weights"
+
+
+def _verdict(metrics: dict[str, float], split: str, count: int) -> str:
+    exact, token, error = (
+        f"{100 * metrics[name]:.1f} %" for name in ("exact_match", "token_accuracy", "error_rate")
+    )
+    return f"{split}, {count:,} examples: exact match {exact}, token accuracy {token}, error rate {error}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 def _measure(options: argparse.Namespace) -> int:

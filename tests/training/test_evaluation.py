@@ -1,4 +1,4 @@
-"""Predictions come in the order of the sources, whatever else is in the batch, and are judged against the targets."""
+"""Predictions keep the order of the sources, whatever else is in the batch, and are judged by the targets."""
 
 import random
 from collections.abc import Callable
@@ -101,5 +101,5 @@ def test_evaluate_judges_each_prediction_against_its_own_target(task: Copying) -
 
 def test_evaluate_wants_an_example(task: Copying) -> None:
     echo: Any = Echo()
-    with pytest.raises(ValueError, match="expected at least one"):
+    with pytest.raises(ValueError, match="at least one"):
         evaluate(echo, task, [])

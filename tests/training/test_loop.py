@@ -3,7 +3,7 @@
 import random
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -20,7 +20,6 @@ from transformer_book.tasks.copying import Copying
 from transformer_book.training import (
     TrainingConfig,
     learning_rate,
-    load_checkpoint,
     make_batch,
     masked_cross_entropy,
     new_model,
@@ -305,7 +304,7 @@ def test_interrupted_at_any_line_of_the_loop_it_ends_in_the_same_weights(
     task: Copying, make_model: Make, same: Same, tmp_path: Path
 ) -> None:
     config = replace(SHORT, steps=2)
-    whole = make_model()
+    whole = make_model(cell="rnn")
     expected = train(whole, task, config)
 
     def interrupted(moment: int) -> bool:
@@ -328,12 +327,14 @@ def test_interrupted_at_any_line_of_the_loop_it_ends_in_the_same_weights(
         before = sys.gettrace()
         sys.settrace(trace)
         try:
-            train(make_model(), task, config, checkpoint=checkpoint, checkpoint_every=1)
+            train(make_model(cell="rnn"), task, config, checkpoint=checkpoint, checkpoint_every=1)
         except KeyboardInterrupt:
             pass
         finally:
             sys.settrace(before)
-        model = make_model() if not checkpoint.exists() else make_model(seed=99)  # nothing stored: from the start
+        model = (
+            make_model(cell="rnn") if not checkpoint.exists() else make_model(cell="rnn", seed=99)
+        )  # nothing stored: from the start
         assert train(model, task, config, checkpoint=checkpoint) == expected
         assert same(model, whole)
         return lines >= moment
