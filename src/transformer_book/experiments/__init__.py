@@ -9,13 +9,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from transformer_book.experiments import attention_cost, mask_properties, score_variance, softmax_scaling
+from transformer_book.experiments import (
+    attention_cost,
+    attention_over_length,
+    context_vector,
+    context_width,
+    date_alignment,
+    mask_properties,
+    score_variance,
+    sequential_time,
+    softmax_scaling,
+)
 from transformer_book.experiments._result import Claim, Result, Verdict
 
 __all__ = ["REGISTRY", "Claim", "Result", "Row", "Verdict", "all_verdicts", "load_result", "results_folder"]
 
 #: Name → module of each experiment, in the order of their claims.
 REGISTRY: dict[str, ModuleType] = {
+    "context_vector": context_vector,
+    "context_width": context_width,
+    "attention_over_length": attention_over_length,
+    "date_alignment": date_alignment,
+    "sequential_time": sequential_time,
     "score_variance": score_variance,
     "softmax_scaling": softmax_scaling,
     "mask_properties": mask_properties,
@@ -23,7 +38,7 @@ REGISTRY: dict[str, ModuleType] = {
 }
 
 #: Number of a chapter, as in its claims' ids → its slug.
-CHAPTERS: dict[int, str] = {5: "scaled_dot_product"}
+CHAPTERS: dict[int, str] = {2: "bottleneck", 3: "looking_back", 5: "scaled_dot_product"}
 
 
 @dataclass(frozen=True)
