@@ -287,9 +287,22 @@ WRONG_TRAINING = {
         ["predict", "copying", "--model-file", "model"],
         "TEXT: expected at least one text, as words or as",
     ),
-    "an unknown symbol": (["predict", "copying", "12", "3x", "--model-file", "model"], "expected"),
-    "an empty text": (["predict", "copying", "", "--model-file", "model"], "expected"),
-    "a long text": (["predict", "copying", "12345678", "--model-file", "model"], "expected"),
+    "an unknown symbol": (
+        ["predict", "copying", "1", "3x", "--model-file", "model"],
+        "transformer-book: '3x': sequence: ",
+    ),
+    "an empty text": (
+        ["predict", "copying", "", "--model-file", "model"],
+        "'': text: expected 1 … 3 symbols, got 0",
+    ),
+    "a long text": (
+        ["predict", "copying", "1234", "--model-file", "model"],
+        "text: expected 1 … 3 symbols, got 4",
+    ),
+    "two lines": (
+        ["predict", "copying", "1\n?", "--model-file", "model"],
+        "transformer-book: '1\\n?': sequence: ",
+    ),
     "no file": (
         ["predict", "copying", "12", "--model-file", "none"],
         "transformer-book: No such file or directory: none",

@@ -249,9 +249,16 @@ def _predict(options: argparse.Namespace) -> int:
     texts = options.text or sys.stdin.read().splitlines()
     if not texts:
         raise ValueError("TEXT: expected at least one text, as words or as lines of the standard input, got none")
-    for symbols in predict(model, task, [task.parse(text) for text in texts]):
+    for symbols in predict(model, task, [_source(task, text) for text in texts]):
         print(task.text(symbols))
     return 0
+
+
+def _source(task: Task, text: str) -> Sequence[str]:
+    try:
+        return task.parse(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r}: {error}") from None
 
 
 def _load(options: argparse.Namespace) -> tuple[Seq2Seq, Task]:

@@ -121,8 +121,9 @@ def test_a_batch_depends_on_seed_and_step_alone(task: Copying) -> None:
     assert torch.equal(batch.source, again.source)
     assert torch.equal(batch.target, again.target)
     assert batch.source.shape[0] == 3
-    for other in (make_batch(task, SHORT, 5), make_batch(task, replace(SHORT, seed=12), 4)):
-        assert batch.source.tolist() != other.source.tolist()
+    another_step, another_seed = make_batch(task, SHORT, 5), make_batch(task, replace(SHORT, seed=12), 4)
+    drawn = [drawn.source.tolist() for drawn in (batch, another_step, another_seed)]
+    assert drawn[0] != drawn[1] != drawn[2] != drawn[0]  # nor is one seed the other some steps later
 
 
 def test_training_leaves_the_global_random_states(task: Copying, make_model: Make) -> None:
@@ -215,29 +216,38 @@ def test_wrong_settings_are_told(values: dict[str, Any], message: str) -> None:
         TrainingConfig(**values)
 
 
-@pytest.mark.parametrize("what", ["loss", "gradient"])
+def no_number(logits: Tensor) -> Tensor:
+    return logits * float("nan")
+
+
+def infinite_loss(logits: Tensor) -> Tensor:
+    """The loss overflows, its gradient does not."""
+    offset = torch.full_like(logits, 3e38)
+    offset[..., ::2] = -3e38
+    return logits + offset
+
+
+def infinite_gradient(logits: Tensor) -> Tensor:
+    logits.register_hook(lambda gradient: gradient * float("inf"))
+    return logits
+
+
+@pytest.mark.parametrize("spoil", [no_number, infinite_loss, infinite_gradient])
 def test_what_is_not_finite_ends_the_training_before_it_spoils_a_weight(
-    task: Copying, make_model: Make, same: Same, what: str
+    task: Copying, make_model: Make, same: Same, spoil: Callable[[Tensor], Tensor]
 ) -> None:
-    model, stopped = make_model(), make_model()
-    train(stopped, task, replace(SHORT, steps=1))  # warm-up differs, weights do not matter: only that they changed
-    calls: list[int] = []
+    model = make_model()
+    calls: list[Tensor] = []
 
-    def spoil(_: object, gradient: Tensor) -> Tensor:
-        return gradient * float("inf") if what == "gradient" else gradient
+    def hook(_: nn.Module, __: object, logits: Tensor) -> Tensor:
+        calls.append(logits)
+        return spoil(logits) if len(calls) == 3 else logits
 
-    def spoiled(module: nn.Module, _: object, logits: Tensor) -> Tensor:
-        calls.append(1)
-        if len(calls) <= 2:
-            return logits
-        logits.register_hook(lambda gradient: spoil(None, gradient))
-        return logits * float("nan") if what == "loss" else logits
-
-    model.register_forward_hook(spoiled)
+    model.register_forward_hook(hook)
     with pytest.raises(FloatingPointError, match=r"^step 2: expected a finite loss and gradient, got loss "):
         train(model, task, SHORT)
     assert all(weight.isfinite().all() for weight in model.parameters())
-    assert not same(model, make_model())
+    assert not same(model, make_model())  # the two steps before count
 
 
 # --- checkpoint and resume -----------------------------------------------------------------------------------
