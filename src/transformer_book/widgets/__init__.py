@@ -1,7 +1,9 @@
 """The book's interactive figures: ordinary ipywidgets that also run in a page without a kernel."""
 
 from transformer_book.widgets._base import Widget
+from transformer_book.widgets.alignment import Alignment
 from transformer_book.widgets.matrix_walk import MatrixWalk
+from transformer_book.widgets.squeeze import Squeeze
 from transformer_book.widgets.why_sqrt_d import WhySqrtD
 
-__all__ = ["MatrixWalk", "WhySqrtD", "Widget"]
+__all__ = ["Alignment", "MatrixWalk", "Squeeze", "WhySqrtD", "Widget"]

@@ -1,0 +1,233 @@
+// Alignment. Arithmetic first, as pure functions that are tested against the Python package; then the view.
+import { make, makeTyped } from "./_elements.js";
+import { NUM_SPECIAL, run, toIds, toSymbols } from "./_network.js";
+
+/** @typedef {import("./_network.js").Packed} Packed */
+
+const MOST_READ = 40; // characters
+const MOST_WRITTEN = 11; // characters of a date, and the end
+
+const APOSTROPHES = /[‘’‛´ʹʼˊ′＇`]/gu;
+const DASHES = /[‐‑‒–—―−﹘﹣－]/gu;
+
+/** 0 … 9 for a decimal digit of any script: the ten of a script follow one another. @param {string} digit @returns {number} */
+function decimal(digit) {
+  let value = 0;
+  while (/\p{Nd}/u.test(String.fromCodePoint(digit.codePointAt(0) - value - 1))) value += 1;
+  return value % 10;
+}
+
+/** @param {string} character @returns {string} */
+function foldCharacter(character) {
+  if (character === "İ") return "i";
+  if (/\p{Cf}/u.test(character)) return "";
+  return /\p{Nd}/u.test(character) ? String(decimal(character)) : character.toLowerCase();
+}
+
+/** What the network reads of what was typed: the same as transformer_book.tasks.dates.normalise gives.
+ * @param {string} text @returns {string} */
+export function normalise(text) {
+  const folded = [...text.replace(APOSTROPHES, "'").replace(DASHES, "-").normalize("NFKC")].map(foldCharacter).join("");
+  const words = folded.normalize("NFKC").split(/[\s\x1c-\x1f\x85]+/u); // what Python takes for white space
+  return words.filter((word) => word !== "").join(" ");
+}
+
+/** Sources in what was typed, normalised: one, if it is one date. @param {string} text @returns {string[]} */
+export function sourcesOf(text) {
+  const parts = normalise(text).split(";"); // stands between dates in a row, which this network was not trained on
+  return parts.map((part) => part.trim()).filter((part) => part !== "");
+}
+
+/**
+ * Read a date and write it as year, month and day.
+ * @param {Packed} packed @param {string} source normalised
+ * @returns {{ decoded: string[], weights: number[][] }} the characters written, and for each the weights over the source
+ */
+export function translate(packed, source) {
+  const { ids, weights } = run(packed, toIds(packed.source_symbols, source), MOST_WRITTEN);
+  return {
+    decoded: toSymbols(packed.target_symbols, ids),
+    weights: weights.filter((_, t) => ids[t] >= NUM_SPECIAL),
+  };
+}
+
+/** @param {number} share @returns {string} */
+function percent(share) {
+  return `${Math.round(100 * share)} %`;
+}
+
+/** A row of weights in words: where most of it lies. @param {string[]} source @param {number[]} weights @returns {string} */
+export function inWords(source, weights) {
+  const order = weights.map((_, s) => s).sort((a, b) => weights[b] - weights[a] || a - b);
+  const named = order.filter((s, rank) => rank === 0 || (rank < MOST_NAMED && weights[s] >= LEAST_NAMED));
+  const looks = named.map((s) => {
+    const name = source[s] === " " ? "a space" : `“${source[s]}”`;
+    return `${percent(weights[s])} at ${name} (character ${s + 1})`;
+  });
+  const rest = 1 - named.reduce((sum, s) => sum + weights[s], 0);
+  return rest < 0.005 ? looks.join(", ") : `${looks.join(", ")}, ${percent(rest)} elsewhere`;
+}
+
+const MOST_NAMED = 4;
+const LEAST_NAMED = 0.05;
+
+// Sizes in CSS pixels. A column narrower than LEAST_CELL would not hold a letter.
+const LEAST_CELL = 14;
+const MOST_CELL = 26;
+const LABEL = 26;
+
+function render({ model, el }) {
+  const packed = model.get("network");
+  const examples = model.get("examples").map(([language, name, text]) => {
+    const button = make("button", { type: "button", lang: language, title: text }, name);
+    button.addEventListener("click", () => send("text", text));
+    return button;
+  });
+  const typed = makeTyped("date", {}, read);
+  const controls = make(
+    "div",
+    { class: "tb-controls" },
+    typed.control,
+    make("div", { class: "tb-choice tb-align-examples", role: "group", "aria-label": "examples" }, ...examples),
+  );
+  const group = `tb-align-${Math.random().toString(36).slice(2)}`; // two widgets on one page must not share radios
+  const writtenLine = make("div", { class: "tb-align-written", role: "radiogroup", "aria-label": "characters written" });
+  const sourceLine = make("div", { class: "tb-align-source" });
+  const says = make("p", { class: "tb-align-says", "aria-live": "polite" });
+  const map = make("div", { class: "tb-align-map" });
+  const root = make(
+    "div",
+    { class: "tb-root tb-align", role: "group", "aria-label": "Alignment: where a network looks while it writes a date" },
+    controls,
+    typed.problem,
+    make("div", { class: "tb-align-lines" }, make("span", { class: "tb-muted" }, "written"), writtenLine),
+    // The sentence below says in words what the two drawings show.
+    make("div", { class: "tb-align-lines", "aria-hidden": "true" }, make("span", { class: "tb-muted" }, "read, and % looked at"), sourceLine),
+    says,
+    make("figure", { "aria-hidden": "true" }, make("figcaption", { class: "tb-muted" }, "all weights: the darker, the more"), map),
+  );
+
+  let source = [];
+  let now = { decoded: [], weights: [] };
+  let hovered = null; // the row under the mouse, shown until the mouse leaves; not part of the model
+  let room = 0;
+
+  /** The matrix with the source across, or, where a letter would not fit into a column, with the source down. */
+  function arrange() {
+    const across = Math.floor((room - LABEL) / source.length);
+    const tall = across < LEAST_CELL;
+    const cell = tall ? Math.floor((room - LABEL) / Math.max(1, now.decoded.length)) : across;
+    map.dataset.layout = tall ? "tall" : "wide";
+    map.style.setProperty("--label", `${LABEL}px`);
+    map.style.setProperty("--cell", `${Math.min(cell, MOST_CELL)}px`);
+    map.style.setProperty("--source", source.length);
+  }
+
+  function update() {
+    source = [...sourcesOf(model.get("text"))[0]];
+    now = translate(packed, source.join(""));
+    hovered = null;
+    typed.show(model.get("text"));
+    writtenLine.replaceChildren(
+      ...now.decoded.map((character, t) => {
+        const name = `${character}, character ${t + 1} of ${now.decoded.length} written`;
+        const radio = make("input", { type: "radio", name: group, value: t, "aria-label": name });
+        return make("label", { "data-row": t }, radio, character);
+      }),
+    );
+    sourceLine.replaceChildren(
+      ...source.map((character) =>
+        make("span", { class: "tb-align-character" }, make("b", {}, character === " " ? "␣" : character), make("small")),
+      ),
+    );
+    map.replaceChildren(
+      make("span"),
+      ...source.map((character) => make("span", { class: "tb-align-head" }, character === " " ? "␣" : character)),
+      ...now.weights.flatMap((weights, t) => [
+        make("span", { class: "tb-align-head", "data-row": t }, now.decoded[t]),
+        ...weights.map((share) =>
+          make("span", { class: "tb-align-cell", "data-row": t, style: `--share: ${(100 * share).toFixed(1)}%` }),
+        ),
+      ]),
+    );
+    arrange();
+    show();
+  }
+
+  /** Light up one row: the one under the mouse, or the one chosen. */
+  function show() {
+    const chosen = Math.min(model.get("row"), now.decoded.length - 1);
+    const row = hovered ?? chosen;
+    writtenLine.querySelectorAll("input").forEach((radio, t) => (radio.checked = t === chosen));
+    for (const part of root.querySelectorAll("[data-row]")) part.classList.toggle("lit", Number(part.dataset.row) === row);
+    const result = `Written: ${now.decoded.join("") || "nothing"}.`;
+    const weights = now.weights[row];
+    [...sourceLine.children].forEach((part, s) => {
+      const share = weights?.[s] ?? 0;
+      part.style.setProperty("--share", `${(100 * share).toFixed(1)}%`);
+      part.lastChild.textContent = share >= LEAST_NAMED ? Math.round(100 * share) : "";
+    });
+    says.textContent = weights
+      ? `${result} For its character ${row + 1}, “${now.decoded[row]}”, the network looked ${inWords(source, weights)}.`
+      : result;
+  }
+
+  /** @param {string} text typed @returns {string} what is wrong with it */
+  function read(text) {
+    const sources = sourcesOf(text);
+    if (sources.length !== 1) return sources.length === 0 ? "Type a date." : "Type one date, without “;”.";
+    const characters = [...sources[0]];
+    if (characters.length > MOST_READ) return `Too long: ${characters.length} characters; the network reads up to ${MOST_READ}.`;
+    const unknown = characters.filter((_, s) => toIds(packed.source_symbols, characters)[s] < 0);
+    if (unknown.length > 0) {
+      const names = [...new Set(unknown)].map((character) => `“${character}”`).join(", ");
+      return `No date that the network was trained on has ${names}.`;
+    }
+    send("text", text);
+    return "";
+  }
+
+  function send(name, value) {
+    model.set(name, value);
+    model.save_changes();
+  }
+  function rowOf(event) {
+    const part = event.target.closest?.("[data-row]");
+    return part ? Number(part.dataset.row) : null;
+  }
+  root.addEventListener("pointerover", (event) => {
+    const before = hovered;
+    hovered = rowOf(event);
+    if (hovered !== before) show();
+  });
+  root.addEventListener("pointerleave", () => {
+    hovered = null;
+    show();
+  });
+  writtenLine.addEventListener("change", (event) => {
+    hovered = null; // the arrow keys may have chosen another one than the mouse still points at
+    send("row", rowOf(event));
+    show();
+  });
+  map.addEventListener("click", (event) => {
+    if (rowOf(event) !== null) send("row", rowOf(event));
+  });
+
+  // The controls are as wide as the matrix, but do not grow with it: a change of the matrix calls for no other.
+  const resizing = new ResizeObserver((entries) => {
+    room = entries[0].contentRect.width;
+    arrange();
+  });
+  const listeners = { text: update, row: show };
+  for (const [name, listener] of Object.entries(listeners)) model.on(`change:${name}`, listener);
+  update();
+  el.append(root);
+  resizing.observe(controls);
+  return () => {
+    for (const [name, listener] of Object.entries(listeners)) model.off(`change:${name}`, listener);
+    resizing.disconnect();
+    root.remove();
+  };
+}
+
+export default { render };
