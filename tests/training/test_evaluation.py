@@ -72,6 +72,7 @@ def test_predicting_records_no_gradient_and_draws_no_random_number(task: Copying
     before = torch.get_rng_state()
     model = make_model()
     predict(model, task, ["123"])
+    assert not model.training  # no dropout, once a model has some
     assert all(weight.grad is None for weight in model.parameters())
     assert torch.equal(torch.get_rng_state(), before)
 

@@ -174,6 +174,17 @@ def test_train_is_the_loop_written_with_parts_of_torch(
         torch.testing.assert_close(ours, other, rtol=1e-9, atol=1e-12)
 
 
+def test_the_model_is_moved_and_set_to_training(
+    task: Copying, make_model: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_model().eval()
+    moved = []
+    monkeypatch.setattr(Seq2Seq, "to", lambda model, device: moved.append(device) or model)
+    train(model, task, SHORT, device=torch.device("cpu", 0))
+    assert moved == [torch.device("cpu", 0)]
+    assert model.training
+
+
 def test_training_teaches(make_model: Make) -> None:
     task = Copying(longest=2)
     losses = train(make_model(d_hidden=23), task, TrainingConfig(steps=150, batch_size=32, learning_rate=0.02))
@@ -389,6 +400,17 @@ def test_a_finished_training_has_nothing_left_to_do(
     again, losses = resumed(make_model, task, checkpoint)
     assert same(again, whole[0])
     assert losses == whole[1]
+
+
+def test_the_progress_goes_on_where_it_stopped(
+    task: Copying, make_model: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = tmp_path / "checkpoint"
+    train(make_model(), task, SHORT, checkpoint=checkpoint)
+    train(make_model(), task, SHORT, checkpoint=checkpoint, progress=True)
+    shown = capsys.readouterr().err
+    assert "7/7" in shown
+    assert "0/7" not in shown
 
 
 def test_checkpoints_come_as_often_as_asked_for(

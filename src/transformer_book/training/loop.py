@@ -1,7 +1,6 @@
 """The training loop: batches, loss, learning rate, one step after the other. Axis letters as in `shapes`."""
 
 import copy
-import json
 import math
 import random
 import time
@@ -238,9 +237,8 @@ def _gradient(model: Seq2Seq, batch: Batch, clip_norm: float, step: int) -> floa
 
 
 def _identity(model: Seq2Seq, task: Task, config: TrainingConfig) -> dict[str, Any]:
-    identity = {
+    return {
         "model": asdict(model.config),
         "task": {"name": task.name, **task.settings()},
         "training": asdict(config),
     }
-    return json.loads(json.dumps(identity))  # lists for tuples, as it will be read back
