@@ -78,7 +78,7 @@ def test_an_unknown_setting_is_refused() -> None:
         make_task("copying", depth=3)
 
 
-@pytest.mark.parametrize("name", ["copying"])
+@pytest.mark.parametrize("name", ["copying", "dates"])
 class TestEveryTask:
     def test_settings_survive_json_and_rebuild_it(self, name: str) -> None:
         task = make_task(name)

@@ -41,7 +41,7 @@ EVERYDAY = {
     ),
     "zh": (
         *("y-MM-dd", "y/M/d", "y/MM/dd", "y.M.d", "y年MM月dd日", "y 年 M 月 d 日", "y年 M月 d日", "y年M月d号"),
-        *("y年M月d日 EEEE", "y年M月d日 EEE", "y年M月d日(EEEE)", "y-MM-dd EEEE"),
+        *("y年M月d日 EEEE", "y年M月d日 EEE", "y年M月d日(EEEE)", "y年M月d日(EEE)", "y-MM-dd EEEE"),
     ),
     "fr": ("do MMMM y", "EEEE do MMMM y"),
     "de": ("d.M.y", "EEEE, 'den' d. MMMM y"),
@@ -59,9 +59,8 @@ SEPARATOR = " ; "
 #: Most characters of one date; the longest form has fewer.
 LONGEST = 40
 
-_APOSTROPHES = "‘’‛´ʹʼˊ′＇`"
-_DASHES = "‐‑‒–—―−﹘﹣－"
-_ONE_FOR_ANOTHER = str.maketrans(dict.fromkeys(_APOSTROPHES, "'") | dict.fromkeys(_DASHES, "-"))
+_APOSTROPHES = "‘’‛ʹʼˊ′`"
+_MINUS = "−"
 
 Span = tuple[int, int]
 
@@ -76,17 +75,21 @@ def normalise(text: str) -> str:
 
 
 def _fold(text: str) -> str:
-    text = unicodedata.normalize("NFKC", text.translate(_ONE_FOR_ANOTHER))
+    text = unicodedata.normalize("NFKC", text.replace("´", "'"))  # which NFKC would make a space and an accent
     return unicodedata.normalize("NFKC", "".join(map(_fold_character, text)))
 
 
 def _fold_character(character: str) -> str:
-    if character == "İ":  # its small letter, i with a second dot above, would be two characters
-        return "i"
-    if unicodedata.category(character) == "Cf":
+    category = unicodedata.category(character)
+    if category == "Nd":
+        return str(unicodedata.decimal(character))
+    if category == "Pd" or character == _MINUS:
+        return "-"
+    if character in _APOSTROPHES:
+        return "'"
+    if category == "Cf":  # a mark of direction, a soft hyphen
         return ""
-    digit = unicodedata.decimal(character, None)
-    return character.lower() if digit is None else str(digit)
+    return "i" if character == "İ" else character.lower()  # lower() would make of it two characters
 
 
 def split(day: datetime.date) -> Split:
