@@ -325,3 +325,9 @@ def test_wrong_settings_are_refused(settings: dict, message: str) -> None:
 def test_forms_of_an_unknown_locale_are_refused() -> None:
     with pytest.raises(ValueError, match=r"^locale: expected one of en, .*, hu, got 'xx'$"):
         forms("xx")
+
+
+@pytest.mark.parametrize("day", [FIRST_DAY - timedelta(1), LAST_DAY + timedelta(1)])
+def test_a_day_of_another_century_is_refused(day: date) -> None:
+    with pytest.raises(ValueError, match=f"^days: expected 1950-01-01 … 2049-12-31, got {day}$"):
+        write([FIRST_DAY, day], forms("en")[:2])

@@ -197,7 +197,16 @@ class DateExample(Example):
 
 
 def write(days: Sequence[datetime.date], ways: Sequence[Form]) -> DateExample:
-    """Write each day, from `FIRST_DAY` to `LAST_DAY`, in the form at its place, all in a row."""
+    """Write each day in the form at its place, all in a row.
+
+    Raises
+    ------
+    ValueError
+        A day is not in `FIRST_DAY` … `LAST_DAY`, or there are not as many forms as days.
+    """
+    for day in days:
+        if not FIRST_DAY <= day <= LAST_DAY:
+            raise ValueError(f"days: expected {FIRST_DAY} … {LAST_DAY}, got {day}")
     texts: list[str] = []
     spans: list[Span | None] = []
     start = 0
