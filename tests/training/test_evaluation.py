@@ -98,6 +98,7 @@ def test_evaluate_judges_each_prediction_against_its_own_target(task: Copying) -
         "token_accuracy": pytest.approx(6 / 8),
         "error_rate": pytest.approx(2 / 8),
     }
+    assert [len(lengths) for lengths in echo.batches] == [3, 2, 2]
 
 
 def test_evaluate_wants_an_example(task: Copying) -> None:

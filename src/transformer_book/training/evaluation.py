@@ -2,15 +2,12 @@
 
 from collections.abc import Sequence
 
-import torch
-
 from transformer_book.decoding import greedy_decode
 from transformer_book.seq2seq import Seq2Seq
 from transformer_book.tasks.metrics import error_rate, exact_match, token_accuracy
 from transformer_book.tasks.task import Example, Task, collate
 
 
-@torch.no_grad()
 def predict(
     model: Seq2Seq, task: Task, sources: Sequence[Sequence[str]], batch_size: int = 256
 ) -> list[list[str]]:
