@@ -98,12 +98,23 @@ def sphinx():
 
 
 @pytest.fixture(scope="session")
-def project(tmp_path_factory):
+def make_project(tmp_path_factory):
+    """Write the source folder of a book of one page, a notebook."""
+
+    def write(page):
+        source = tmp_path_factory.mktemp("books") / "book"
+        source.mkdir()
+        (source / "conf.py").write_text(CONF.format(cache=str(source.with_name("cache"))), encoding="utf-8")
+        (source / "index.md").write_text(page, encoding="utf-8")
+        return source
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def project(make_project):
     """Give the source folder of a book of one page: both widgets, one of them in a box and a second time alone."""
-    source = tmp_path_factory.mktemp("book")
-    (source / "conf.py").write_text(CONF.format(cache=str(source.with_name("cache"))), encoding="utf-8")
-    (source / "index.md").write_text(PAGE, encoding="utf-8")
-    return source
+    return make_project(PAGE)
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,7 @@ import { NUM_SPECIAL, run, toIds, toSymbols } from "./_network.js";
 const MOST_READ = 40; // characters
 const MOST_WRITTEN = 11; // characters of a date, and the end
 
-const APOSTROPHES = /[‘’‛´ʹʼˊ′＇`]/gu;
-const DASHES = /[‐‑‒–—―−﹘﹣－]/gu;
+const APOSTROPHES = "‘’‛ʹʼˊ′`";
 
 /** 0 … 9 for a decimal digit of any script: the ten of a script follow one another. @param {string} digit @returns {number} */
 function decimal(digit) {
@@ -19,15 +18,17 @@ function decimal(digit) {
 
 /** @param {string} character @returns {string} */
 function foldCharacter(character) {
-  if (character === "İ") return "i";
+  if (/\p{Nd}/u.test(character)) return String(decimal(character));
+  if (/[\p{Pd}−]/u.test(character)) return "-";
+  if (APOSTROPHES.includes(character)) return "'";
   if (/\p{Cf}/u.test(character)) return "";
-  return /\p{Nd}/u.test(character) ? String(decimal(character)) : character.toLowerCase();
+  return character === "İ" ? "i" : character.toLowerCase();
 }
 
 /** What the network reads of what was typed: the same as transformer_book.tasks.dates.normalise gives.
  * @param {string} text @returns {string} */
 export function normalise(text) {
-  const folded = [...text.replace(APOSTROPHES, "'").replace(DASHES, "-").normalize("NFKC")].map(foldCharacter).join("");
+  const folded = [...text.replaceAll("´", "'").normalize("NFKC")].map(foldCharacter).join("");
   const words = folded.normalize("NFKC").split(/[\s\x1c-\x1f\x85]+/u); // what Python takes for white space
   return words.filter((word) => word !== "").join(" ");
 }
@@ -51,9 +52,13 @@ export function translate(packed, source) {
   };
 }
 
+// Characters named in a sentence about one row of weights: at most so many, each with at least this share.
+const MOST_NAMED = 4;
+const LEAST_NAMED = 0.05;
+
 /** @param {number} share @returns {string} */
 function percent(share) {
-  return `${Math.round(100 * share)} %`;
+  return `${Math.round(100 * share)}%`;
 }
 
 /** A row of weights in words: where most of it lies. @param {string[]} source @param {number[]} weights @returns {string} */
@@ -68,8 +73,10 @@ export function inWords(source, weights) {
   return rest < 0.005 ? looks.join(", ") : `${looks.join(", ")}, ${percent(rest)} elsewhere`;
 }
 
-const MOST_NAMED = 4;
-const LEAST_NAMED = 0.05;
+/** A character as it can be seen. @param {string} character */
+function visible(character) {
+  return character === " " ? "␣" : character;
+}
 
 // Sizes in CSS pixels. A column narrower than LEAST_CELL would not hold a letter.
 const LEAST_CELL = 14;
@@ -100,11 +107,11 @@ function render({ model, el }) {
     { class: "tb-root tb-align", role: "group", "aria-label": "Alignment: where a network looks while it writes a date" },
     controls,
     typed.problem,
-    make("div", { class: "tb-align-lines" }, make("span", { class: "tb-muted" }, "written"), writtenLine),
+    make("div", { class: "tb-align-lines" }, make("span", {}, "written"), writtenLine),
     // The sentence below says in words what the two drawings show.
-    make("div", { class: "tb-align-lines", "aria-hidden": "true" }, make("span", { class: "tb-muted" }, "read, and % looked at"), sourceLine),
+    make("div", { class: "tb-align-lines", "aria-hidden": "true" }, make("span", {}, "read, and % looked at"), sourceLine),
     says,
-    make("figure", { "aria-hidden": "true" }, make("figcaption", { class: "tb-muted" }, "all weights: the darker, the more"), map),
+    make("figure", { "aria-hidden": "true" }, make("figcaption", {}, "all weights: the stronger the colour, the larger the weight"), map),
   );
 
   let source = [];
@@ -137,12 +144,12 @@ function render({ model, el }) {
     );
     sourceLine.replaceChildren(
       ...source.map((character) =>
-        make("span", { class: "tb-align-character" }, make("b", {}, character === " " ? "␣" : character), make("small")),
+        make("span", { class: "tb-align-character" }, make("b", {}, visible(character)), make("small")),
       ),
     );
     map.replaceChildren(
       make("span"),
-      ...source.map((character) => make("span", { class: "tb-align-head" }, character === " " ? "␣" : character)),
+      ...source.map((character) => make("span", { class: "tb-align-head" }, visible(character))),
       ...now.weights.flatMap((weights, t) => [
         make("span", { class: "tb-align-head", "data-row": t }, now.decoded[t]),
         ...weights.map((share) =>

@@ -129,7 +129,5 @@ class Alignment(Widget):
             f"{symbol} at “{source[place]}” (character {place + 1}, {weight:.0%})"
             for symbol, weight, place in zip(symbols, *(part.tolist() for part in weights.max(dim=1)), strict=True)
         ]
-        return (
-            f"a GRU with attention reads “{source}” and writes {''.join(symbols) or 'nothing'}. "
-            f"Where it looks most while it writes {', '.join(looks) or 'nothing'}."
-        )
+        reads = f"a GRU with attention reads “{source}” and writes {''.join(symbols) or 'nothing'}."
+        return f"{reads} Where it looks most while it writes {', '.join(looks)}." if looks else reads

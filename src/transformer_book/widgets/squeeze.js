@@ -54,9 +54,9 @@ function comparison(positions, source, decoded, bits) {
   });
   const bars = positions.map((t) => {
     if (bits[t] === undefined) return tableCell("");
-    const share = Math.max(0, Math.min(1, bits[t] / DIGIT_BITS));
-    const cell = tableCell(make("span", { class: "tb-squeeze-bar", style: `height: ${(100 * share).toFixed(1)}%` }));
-    cell.append(make("span", { class: "tb-squeeze-bits" }, Math.max(0, bits[t]).toFixed(1)));
+    const height = `height: ${((100 * bits[t]) / DIGIT_BITS).toFixed(1)}%`;
+    const cell = tableCell(make("span", { class: "tb-squeeze-bar", style: height }));
+    cell.append(make("span", { class: "tb-squeeze-bits" }, bits[t].toFixed(1)));
     return cell;
   });
   return make(
@@ -65,7 +65,7 @@ function comparison(positions, source, decoded, bits) {
     tableRow("place", "position", positions.map((t) => tableCell(String(t + 1)))),
     tableRow("read", "read", positions.map((t) => tableCell(source[t] ?? "–"))),
     tableRow("written", "written", written),
-    tableRow("left", "bits left", bars),
+    tableRow("left", `bits left, of ${DIGIT_BITS.toFixed(1)}`, bars),
   );
 }
 
@@ -184,11 +184,11 @@ function render({ model, el }) {
 /** The result in sentences. @param {string} source @param {string} decoded @param {number[]} bits @param {number} width */
 function summary(source, decoded, bits, width) {
   const wrong = [...source].flatMap((digit, t) => (decoded[t] === digit ? [] : [t + 1]));
-  const places = wrong.length === 0 ? "" : `, wrong at position ${wrong.join(", ")}`;
+  const first = wrong.length === 0 ? "" : `, the first wrong one at position ${wrong[0]}`;
   const surplus = decoded.length > source.length ? " It does not stop where the string ends." : "";
-  const left = bits.reduce((sum, x) => sum + Math.max(0, x), 0);
+  const left = bits.reduce((sum, x) => sum + x, 0);
   return (
-    `Width ${width}: ${source.length - wrong.length} of ${source.length} digits written right${places}.${surplus} ` +
+    `Width ${width}: ${source.length - wrong.length} of ${source.length} digits written right${first}.${surplus} ` +
     `Over all strings of this length a linear probe finds ${left.toFixed(1)} of ` +
     `${(source.length * DIGIT_BITS).toFixed(1)} bits in the context vector.`
   );

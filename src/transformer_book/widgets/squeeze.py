@@ -154,11 +154,11 @@ class Squeeze(Widget):
     def describe(self) -> str:
         """Say in sentences what the widget shows in its present state."""
         decoded, length = self.decoded(), len(self.source)
-        wrong = [str(t + 1) for t, digit in enumerate(self.source) if decoded[t : t + 1] != digit]
-        places = f", wrong at position {', '.join(wrong)}" if wrong else ""
+        wrong = [t + 1 for t, digit in enumerate(self.source) if decoded[t : t + 1] != digit]
+        first = f", the first wrong one at position {wrong[0]}" if wrong else ""
         return (
             f"a GRU with a state of {self.width} numbers reads {self.source} and writes {decoded or 'nothing'}: "
-            f"{length - len(wrong)} of {length} digits right{places}. "
+            f"{length - len(wrong)} of {length} digits right{first}. "
             f"Of the {length * math.log2(len(DIGITS)):.1f} bits in such strings a linear probe finds "
             f"{sum(self.bits()):.1f} in the context vector."
         )
@@ -175,12 +175,16 @@ def _widths(models: Sequence[Seq2Seq]) -> list[int]:
 
 
 def _probe(copiers: Sequence[Copier]) -> list[list[list[float]]]:
-    """Check that there are n numbers for each length n, up to one longest length; round them to what is shown."""
+    """Check that there are n numbers for each length n; keep what a bar shows: 0 … log₂ 10, two decimals.
+
+    A probe's sampling error can take it below 0, to "less than nothing".
+    """
     longest = len(copiers[0].bits)
     for copier in copiers:
         lengths = [len(row) for row in copier.bits]
         if not lengths or lengths != list(range(1, longest + 1)):
-            raise ValueError(
-                f"bits: expected rows of 1, 2, … numbers, as many rows for each copier, got rows of {lengths}"
-            )
-    return [[[round(float(number), 2) for number in row] for row in copier.bits] for copier in copiers]
+            raise ValueError(f"bits: expected {longest or 'some'} rows of 1, 2, … numbers, got rows of {lengths}")
+        if not all(math.isfinite(number) for row in copier.bits for number in row):
+            raise ValueError("bits: expected finite numbers, got infinite ones or NaN")
+    most = math.log2(len(DIGITS))
+    return [[[round(min(max(n, 0.0), most), 2) for n in row] for row in copier.bits] for copier in copiers]
