@@ -7,8 +7,13 @@ import torch
 from matplotlib.figure import Figure
 
 from transformer_book.device import CPU
-from transformer_book.experiments._copying import accuracy_by_length, first_jacobian, new_copier, train_copier
 from transformer_book.experiments._result import Claim, Result, Verdict, run_seeds
+from transformer_book.experiments.copying_models import (
+    accuracy_by_length,
+    first_jacobian,
+    new_copier,
+    train_copier,
+)
 from transformer_book.plotting import MODELS, PALETTE, draw_series, figure_style, new_figure
 
 #: Name in `MODELS` → score of the decoder.

@@ -7,14 +7,14 @@ import torch
 from matplotlib.figure import Figure
 
 from transformer_book.device import CPU
-from transformer_book.experiments._copying import (
+from transformer_book.experiments._result import Claim, Result, Verdict, run_seeds
+from transformer_book.experiments.copying_models import (
     accuracy_by_length,
     accuracy_by_position,
     bits_left,
     new_copier,
     train_copier,
 )
-from transformer_book.experiments._result import Claim, Result, Verdict, run_seeds
 from transformer_book.plotting import MODELS, PALETTE, draw_series, figure_style, new_figure
 
 CELLS = ("rnn", "gru", "lstm")
@@ -129,7 +129,7 @@ def _judge_length(result: Result) -> Verdict:
     token = {cell: result.mean(f"token_{cell}") for cell in result.settings["cells"]}
     fails = all(curve[short] > 0.9 and curve[far] < 0.6 for curve in token.values())
     none_whole = all(result.mean(f"exact_{cell}")[far] < 0.05 for cell in token)
-    gates_help = min(token["gru"].mean(), token["lstm"].mean()) > token["rnn"].mean()
+    gates_help = min(curve.mean() for curve in token.values()) == token["rnn"].mean()
     figure = f"token accuracy at length 2 → {longest} with D = {result.settings['width']}: " + ", ".join(
         f"{MODELS[cell][2]} {curve[short]:.2f} → {curve[far]:.2f}" for cell, curve in token.items()
     )

@@ -7,8 +7,8 @@ import torch
 from matplotlib.figure import Figure
 
 from transformer_book.device import CPU
-from transformer_book.experiments._copying import accuracy_by_length, bits_left, new_copier, train_copier
 from transformer_book.experiments._result import Claim, Result, Verdict, run_seeds
+from transformer_book.experiments.copying_models import accuracy_by_length, bits_left, new_copier, train_copier
 from transformer_book.plotting import MARKERS, PALETTE, draw_series, figure_style, new_figure
 
 WIDTHS = (16, 32, 64, 128)

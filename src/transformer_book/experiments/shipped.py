@@ -1,0 +1,95 @@
+"""The small trained models that come with the package: how each is made, and made again."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from random import Random
+
+import torch
+
+from transformer_book.device import CPU
+from transformer_book.experiments.copying_models import bits_left
+from transformer_book.seq2seq import Seq2SeqConfig
+from transformer_book.tasks import make_task
+from transformer_book.training import TrainingConfig, evaluate, new_model, save_model, train
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a shipped model is made.
+
+    Parameters
+    ----------
+    task
+        Name of its task, with the default settings.
+    d_hidden, score
+        As in `Seq2SeqConfig`; the cell is a GRU.
+    training
+        Steps, batches and learning rate.
+    """
+
+    task: str
+    d_hidden: int
+    score: str
+    training: TrainingConfig
+
+
+#: Name of the model → how it is made.
+SHIPPED: dict[str, Recipe] = {
+    **{
+        f"copying_{width}": Recipe("copying", width, "none", TrainingConfig(steps=3000, learning_rate=1e-2))
+        for width in (16, 32, 64)
+    },
+    "dates": Recipe("dates", 64, "additive", TrainingConfig(steps=4000, learning_rate=5e-3)),
+}
+
+
+def ship(
+    name: str, folder: Path, device: torch.device = CPU, progress: bool = False, probe_count: int = 3000
+) -> dict[str, float]:
+    """Train a shipped model from its recipe, test it, and store it as ``folder/name.safetensors``.
+
+    A copier's metadata hold ``training["bits_left"]``: for each length n = 1, 2, … trained on, the bits a linear
+    probe finds in the context about each of the n digits.
+
+    Parameters
+    ----------
+    name
+        One of `SHIPPED`.
+    folder
+        Where to write; a training that was interrupted goes on from ``folder/name.checkpoint``.
+    device
+        Where to train.
+    progress
+        Show a progress bar.
+    probe_count
+        Strings per length a copier's context is probed with.
+
+    Returns
+    -------
+    dict
+        Exact match, token accuracy and error rate on 2000 test examples.
+
+    Raises
+    ------
+    ValueError
+        There is no such recipe, or the checkpoint is of another training.
+    OSError
+        The folder cannot be written.
+    """
+    if name not in SHIPPED:
+        raise ValueError(f"name: expected one of {', '.join(SHIPPED)}, got {name!r}")
+    recipe = SHIPPED[name]
+    task = make_task(recipe.task)
+    sizes = (len(task.source_vocabulary), len(task.target_vocabulary))
+    config = Seq2SeqConfig(*sizes, d_hidden=recipe.d_hidden, score=recipe.score)
+    model = new_model(config, recipe.training.seed)
+    checkpoint = folder / f"{name}.checkpoint"
+    train(model, task, recipe.training, device, checkpoint, progress)
+    metrics = evaluate(model, task, task.sample(2000, Random("shipped"), "test"))
+    training = {**asdict(recipe.training), "command": f"transformer-book ship {name}", "test": metrics}
+    if recipe.task == "copying":
+        lengths = range(1, task.max_target_length)
+        training["bits_left"] = [bits_left(model, length, probe_count, seed=0) for length in lengths]
+    save_model(folder / f"{name}.safetensors", model, task, training)
+    checkpoint.unlink()
+    return metrics
