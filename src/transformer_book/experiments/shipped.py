@@ -39,7 +39,7 @@ SHIPPED: dict[str, Recipe] = {
         f"copying_{width}": Recipe("copying", width, "none", TrainingConfig(steps=3000, learning_rate=1e-2))
         for width in (16, 32, 64)
     },
-    "dates": Recipe("dates", 64, "additive", TrainingConfig(steps=4000, learning_rate=5e-3)),
+    "dates": Recipe("dates", 64, "additive", TrainingConfig(steps=3000, learning_rate=5e-3)),
 }
 
 
