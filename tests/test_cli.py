@@ -523,6 +523,25 @@ def test_an_interrupted_training_says_how_to_go_on_and_then_ends_the_same(
     assert same_weights(load_model(output)[0], load_model(whole)[0])
 
 
+def test_interrupted_before_the_first_step_there_is_nothing_to_go_on_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "seconds_per_step", stop)
+    assert main(small(tmp_path / "model.safetensors")) == 130
+    assert capsys.readouterr().err == "interrupted; no file is half written\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_interrupted_again_it_says_the_same(
+    stopped: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "evaluate", stop)
+    words = small(stopped.with_suffix(""), 20, "--resume")
+    assert main(words) == 130
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == f"interrupted; go on with: {shlex.join(['transformer-book', *words])}"
+
+
 def test_interrupting_a_training_process_keeps_what_is_done(tmp_path: Path) -> None:
     whole, output = tmp_path / "whole.safetensors", tmp_path / "model.safetensors"
     words = small(output, 300, "--model", "rnn")
