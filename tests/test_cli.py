@@ -453,7 +453,7 @@ def test_train_saves_what_the_package_trains(tmp_path: Path, capsys: pytest.Capt
     weights = sum(weight.numel() for weight in model.parameters())
     first, second, third, fourth = printed.out.splitlines()
     assert first.startswith(f"copying: gru, width 7, one context vector, {weights:,} weights, on ")
-    assert re.fullmatch(r"  steps 1 to 20: about \d+ s", second)
+    assert re.fullmatch(r"  20 of 20 steps to do: about \d+ s", second)
     exact, token, error = (
         f"{100 * metrics[name]:.1f} %" for name in ("exact_match", "token_accuracy", "error_rate")
     )
@@ -518,7 +518,7 @@ def test_an_interrupted_training_says_how_to_go_on_and_then_ends_the_same(
     assert set(tmp_path.iterdir()) == {whole, checkpoint}
     assert len(read_checkpoint(checkpoint)["losses"]) == (0 if place == "in a step" else 20)
     assert main(shlex.split(last.partition("transformer-book ")[2])) == 0
-    assert f"  steps {1 if place == 'in a step' else 21} to 20: about " in capsys.readouterr().out
+    assert f"  {20 if place == 'in a step' else 0} of 20 steps to do: about " in capsys.readouterr().out
     assert set(tmp_path.iterdir()) == {whole, output}
     assert same_weights(load_model(output)[0], load_model(whole)[0])
 
@@ -530,6 +530,17 @@ def test_interrupted_before_the_first_step_there_is_nothing_to_go_on_from(
     assert main(small(tmp_path / "model.safetensors")) == 130
     assert capsys.readouterr().err == "interrupted; no file is half written\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_time_told_is_that_of_the_steps_left(
+    stopped: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "seconds_per_step", lambda *_: 9.0)
+    monkeypatch.setattr(cli, "train", stop)
+    main(small(stopped.with_name("other.safetensors")))
+    assert capsys.readouterr().out.endswith("  20 of 20 steps to do: about 3 min\n")
+    main(small(stopped.with_suffix(""), 20, "--resume"))
+    assert capsys.readouterr().out.endswith("  0 of 20 steps to do: about 0 s\n")
 
 
 def test_interrupted_again_it_says_the_same(

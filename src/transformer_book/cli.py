@@ -185,12 +185,12 @@ def _train(options: argparse.Namespace) -> int:
     config = TrainingConfig(options.steps, options.batch, options.learning_rate, seed=options.seed)
     output = options.output or Path(f"{options.task}.safetensors")
     checkpoint = output.with_name(f"{output.name}.checkpoint")
-    done = _steps_done(checkpoint, options.resume)
+    left = config.steps - _steps_done(checkpoint, options.resume)
     check_writable(output)  # fails before the work, not after it
     try:
-        seconds = seconds_per_step(model, task, config, device) * (config.steps - done)
+        seconds = seconds_per_step(model, task, config, device) * left
         print(f"{task.name}: {_describe(model)}, on {describe(device)}")
-        print(f"  steps {done + 1} to {config.steps}: about {_duration(seconds)}", flush=True)
+        print(f"  {left} of {config.steps} steps to do: about {_duration(seconds)}", flush=True)
         train(model, task, config, device, checkpoint, progress=True)
         metrics = evaluate(model, task, _examples(task, "validation", VALIDATION_COUNT))
         save_model(output, model, task, {**asdict(config), "validation": metrics})
