@@ -42,7 +42,7 @@ function weightsOf(packed) {
   return unpacked.get(packed);
 }
 
-/** W x + b. @param {Weight} weight (outputs, inputs) @param {ArrayLike<number>} x @param {Weight} [bias] @returns {Float64Array} */
+/** W x + b. @param {Weight} weight (outputs, inputs) @param {Float64Array} x @param {Weight} [bias] @returns {Float64Array} */
 function linear({ shape: [outputs, inputs], numbers }, x, bias) {
   const y = new Float64Array(outputs);
   for (let i = 0; i < outputs; i += 1) {
@@ -58,12 +58,20 @@ function row({ shape: [, width], numbers }, id) {
   return numbers.subarray(id * width, (id + 1) * width);
 }
 
+/** Two vectors, one after the other. @param {Float64Array} first @param {Float64Array} second @returns {Float64Array} */
+function joined(first, second) {
+  const both = new Float64Array(first.length + second.length);
+  both.set(first);
+  both.set(second, first.length);
+  return both;
+}
+
 function sigmoid(x) {
   return 1 / (1 + Math.exp(-x));
 }
 
 /** One step of a GRU; gates in torch's order: reset, update, new.
- * @param {Record<string, Weight>} weights @param {string} name @param {number[]} x @param {Float64Array} state */
+ * @param {Record<string, Weight>} weights @param {string} name @param {Float64Array} x @param {Float64Array} state */
 function gru(weights, name, x, state) {
   const [fromInput, fromState] = [
     [x, "ih"],
@@ -120,8 +128,8 @@ export function run(packed, source, maxLength) {
   while (written.ids.length < maxLength && id !== END) {
     const shares = attends ? lookBack(weights, state, keys) : [];
     const seen = attends ? blend(shares, states) : context;
-    state = gru(weights, "decoder.recurrent", [...row(weights["decoder.embedding.weight"], id), ...seen], state);
-    const logits = linear(weights["decoder.readout.weight"], [...state, ...seen], weights["decoder.readout.bias"]);
+    state = gru(weights, "decoder.recurrent", joined(row(weights["decoder.embedding.weight"], id), seen), state);
+    const logits = linear(weights["decoder.readout.weight"], joined(state, seen), weights["decoder.readout.bias"]);
     id = logits.indexOf(Math.max(...logits));
     written.ids.push(id);
     written.logits.push([...logits]);

@@ -139,7 +139,7 @@ function render({ model, el }) {
       ...now.decoded.map((character, t) => {
         const name = `${character}, character ${t + 1} of ${now.decoded.length} written`;
         const radio = make("input", { type: "radio", name: group, value: t, "aria-label": name });
-        return make("label", { "data-row": t }, radio, character);
+        return make("label", { "data-row": t }, radio, visible(character));
       }),
     );
     sourceLine.replaceChildren(
@@ -148,14 +148,11 @@ function render({ model, el }) {
       ),
     );
     map.replaceChildren(
-      make("span"),
-      ...source.map((character) => make("span", { class: "tb-align-head" }, visible(character))),
-      ...now.weights.flatMap((weights, t) => [
-        make("span", { class: "tb-align-head", "data-row": t }, now.decoded[t]),
-        ...weights.map((share) =>
-          make("span", { class: "tb-align-cell", "data-row": t, style: `--share: ${(100 * share).toFixed(1)}%` }),
-        ),
-      ]),
+      make("div", { class: "tb-align-row" }, make("b"), ...source.map((character) => make("b", {}, visible(character)))),
+      ...now.weights.map((weights, t) => {
+        const shares = weights.map((share) => make("i", share < 0.001 ? {} : { style: `--share: ${(100 * share).toFixed(1)}%` }));
+        return make("div", { class: "tb-align-row", "data-row": t }, make("b", {}, visible(now.decoded[t])), ...shares);
+      }),
     );
     arrange();
     show();
