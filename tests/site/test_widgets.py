@@ -4,12 +4,13 @@ import pytest
 
 # What a reader sees of a widget: its elements and texts, without the values of its controls and without tab stops.
 LOOK = """widget => widget.innerHTML.replace(/ tabindex="[^"]*"/g, "")"""
-# Keys that work each kind of control; a range or a group of radio buttons may stand at its end already.
+# Keys that work each kind of control; a range may stand at its end, a radio button be chosen already.
 KEYS = {
     "range": ("Home", "ArrowRight"),
-    "radio": ("ArrowRight", "ArrowRight"),
+    "radio": ("Space", "ArrowRight"),
     "checkbox": ("Space",),
     "button": ("Enter",),
+    "text": ("1",),  # a digit belongs into every field there is
 }
 
 
@@ -61,7 +62,7 @@ def test_every_control_answers_to_the_keyboard(widgets):
 def test_every_control_answers_to_the_mouse(widgets):
     for widget in widgets:
         for control in live_controls(widget):
-            if kind_of(control) == "radio" and control.is_checked():
+            if kind_of(control) == "text" or (kind_of(control) == "radio" and control.is_checked()):
                 continue  # nothing to choose
             looks = {widget.evaluate(LOOK)}
             box = control.bounding_box()
