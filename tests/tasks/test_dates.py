@@ -170,6 +170,7 @@ def test_every_locale_has_its_own_words_and_its_forms_are_different() -> None:
         ("`26 ´26 ʼ26 ′26 ＇26", "'26 '26 '26 '26 '26"),
         ("\u200f3\u200e/\ufeff4", "3/4"),
         ("（一）；，", "(一);,"),
+        ("H\u0331 a\u200d\u0308", "\u1e96 ä"),  # small letters can join where capitals cannot
         ("", ""),
     ],
 )

@@ -132,10 +132,10 @@ def forms(locale: str) -> tuple[Form, ...]:
     ValueError
         It is none of `LOCALES`, for which alone no form is known to be ambiguous.
     """
-    from babel import Locale  # here and below only: reading dates with a stored model needs no Babel
-
     if locale not in LOCALES:
         raise ValueError(f"locale: expected one of {', '.join(LOCALES)}, got {locale!r}")
+    from babel import Locale  # here and below only: reading dates with a stored model needs no Babel
+
     babel_locale = Locale.parse(locale)
     skeletons = babel_locale.datetime_skeletons
     patterns = [babel_locale.date_formats[name].pattern for name in FORMATS]
