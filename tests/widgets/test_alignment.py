@@ -49,7 +49,8 @@ def test_weights_are_those_of_the_written_characters(seed):
     assert widget.source() == "23 november 2026"
     assert widget.decoded() == "".join(TASK.target_vocabulary.decode(written))
     assert widget.weights().shape == (len(kept), 16)
-    torch.testing.assert_close(widget.weights(), torch.stack([rows[t] for t in kept]) if kept else torch.empty(0, 16))
+    expected = torch.stack([rows[t] for t in kept]) if kept else torch.empty(0, 16)
+    torch.testing.assert_close(widget.weights(), expected)
 
 
 def test_the_models_tested_write_special_symbols_and_end_at_different_places():
@@ -100,7 +101,7 @@ def test_javascript_splits_as_the_task_does(run_js):
         ([0.004, 0.996, 0.0, 0.0], "100% at “b” (character 2)"),
         ([0.2, 0.0, 0.7, 0.1], "70% at a space (character 3), 20% at “a” (character 1), 10% at “d” (character 4)"),
         ([0.04, 0.93, 0.03, 0.0], "93% at “b” (character 2), 7% elsewhere"),
-        ([0.25] * 4, ", ".join(f"25% at {c} (character {i})" for i, c in enumerate(("“a”", "“b”", "a space", "“d”"), 1))),
+        ([0.3, 0.3, 0.0, 0.4], "40% at “d” (character 4), 30% at “a” (character 1), 30% at “b” (character 2)"),
     ],
 )
 def test_weights_in_words(run_js, weights, words):
@@ -166,3 +167,22 @@ def test_wrong_assignments_leave_the_state(arguments, error, message):
 def test_a_model_without_attention_has_nothing_to_show():
     with pytest.raises(ValueError, match="model: expected a model with attention, got one with a single context"):
         make(score="none")
+
+
+def test_the_model_that_comes_with_the_package_reads_every_example():
+    """Its weights rounded to float16."""
+    days = [
+        "2026-03-05",
+        "2019-10-27",
+        "2018-02-14",
+        "2015-05-30",
+        "2024-01-08",
+        "2021-07-04",
+        "2013-11-11",
+        "2022-08-19",
+    ]
+    widget = Alignment()
+    assert widget.decoded() == "2026-11-23"
+    for (*_, text), day in zip(EXAMPLES, days, strict=True):
+        widget.text = text
+        assert widget.decoded() == day

@@ -110,7 +110,9 @@ def test_other_vocabulary_and_weights_beyond_float16():
     model = make_model()
     with torch.no_grad():
         model.decoder.readout.bias[2] = 1e5
-    with pytest.raises(ValueError, match="decoder.readout.bias: expected finite numbers up to 65504, got 100000"):
+    with pytest.raises(
+        ValueError, match=r"decoder\.readout\.bias: expected finite numbers up to 65504, got 100000"
+    ):
         network.rounded(model, TASK)
 
 

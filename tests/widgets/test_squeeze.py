@@ -147,7 +147,10 @@ def test_wrong_copiers():
         ([two, one], r"by ascending width, got widths \[5, 3\]"),
         ([one, one], r"by ascending width, got widths \[3, 3\]"),
         (make_copiers(score="additive"), "copiers: expected models without attention, got score 'additive'"),
-        ([one, two._replace(bits=two.bits[:-1])], r"bits: expected 13 rows of 1, 2, … numbers, got rows of \[1, 2, "),
+        (
+            [one, two._replace(bits=two.bits[:-1])],
+            r"bits: expected 13 rows of 1, 2, … numbers, got rows of \[1, 2, ",
+        ),
         ([three._replace(bits=[[1.0, 1.0]])], r"bits: expected 1 rows of 1, 2, … numbers, got rows of \[2\]"),
         ([three._replace(bits=[])], r"bits: expected some rows of 1, 2, … numbers, got rows of \[\]"),
         ([three._replace(bits=[[math.nan]])], "bits: expected finite numbers, got infinite ones or NaN"),
@@ -155,3 +158,20 @@ def test_wrong_copiers():
     for copiers, message in cases:
         with pytest.raises(ValueError, match=message):
             Squeeze(1, 5, copiers=copiers)
+
+
+def test_the_copiers_that_come_with_the_package():
+    widget = Squeeze()
+    assert widget.widths == [16, 32, 64]
+    rights = []
+    for width in widget.widths:
+        widget.width, right = width, 0
+        for string in widget.strings:
+            widget.source = string[:4]
+            right += widget.decoded() == widget.source
+            widget.source = string
+            assert len(widget.bits()) == len(string)
+            right += widget.decoded() == widget.source
+        rights.append(right)
+    assert rights[-1] >= 9  # of ten short strings and ten of the longest
+    assert max(rights) < 20  # something is lost

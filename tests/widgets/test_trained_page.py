@@ -122,14 +122,14 @@ def test_squeeze_shows_what_python_computes(page, twins):
         left = torch.tensor([float(text) for text in row(page, "left")[:length]])
         torch.testing.assert_close(left, torch.tensor(squeeze.bits()), atol=0.0501, rtol=0)
         wrong = [t for t in range(len(decoded)) if decoded[t] != squeeze.source[t : t + 1]]
-        marked = view(page, SQUEEZE).locator(".tb-squeeze-written [role=cell]").evaluate_all(
-            "cells => cells.flatMap((cell, t) => cell.querySelector('[aria-label=wrong]') ? [t] : [])"
-        )
+        marks = "cells => cells.flatMap((cell, t) => cell.querySelector('[aria-label=wrong]') ? [t] : [])"
+        marked = view(page, SQUEEZE).locator(".tb-squeeze-written [role=cell]").evaluate_all(marks)
         assert marked == wrong
         strip = view(page, SQUEEZE).locator(".tb-squeeze-strip span:visible i")
         heights = strip.evaluate_all("bars => bars.map(bar => parseFloat(bar.style.transform.slice(7)))")
         torch.testing.assert_close(torch.tensor(heights), squeeze.context(), atol=0.0006, rtol=0)
-        assert f"Width {width}: {length - len([t for t in wrong if t < length])} of {length} digits" in said(page, SQUEEZE)
+        right = length - sum(t < length for t in wrong)
+        assert f"Width {width}: {right} of {length} digits written right" in said(page, SQUEEZE)
 
 
 def test_squeeze_answers_the_keyboard_and_what_is_typed(page):
@@ -198,11 +198,11 @@ def test_alignment_shows_what_is_pointed_at_and_keeps_what_is_chosen(page, twins
     kept = said(page, ALIGNMENT)
 
     def looked(number):
-        place = int(weights[number].argmax())
+        share, place = (part.item() for part in weights[number].max(dim=0))
+        name = f"“{alignment.source()[place]}”".replace("“ ”", "a space")
         return (
             f"For its character {number + 1}, “{alignment.decoded()[number]}”, the network looked "
-            f"{weights[number, place]:.0%} at {'a space' if alignment.source()[place] == ' ' else f'“{alignment.source()[place]}”'} "
-            f"(character {place + 1})"
+            f"{share:.0%} at {name} (character {place + 1})"
         )
 
     assert looked(0) in kept
@@ -226,12 +226,14 @@ def test_alignment_shows_what_is_pointed_at_and_keeps_what_is_chosen(page, twins
         assert looked(number) in said(page, ALIGNMENT)
         assert boxes.nth(number).is_checked()
         assert view(page, SECOND).locator("label.lit").get_attribute("data-row") == str(number)
-    assert one.locator("label:has(:focus-visible)").evaluate("box => getComputedStyle(box).outlineStyle") == "solid"
+    focused = one.locator("label:has(:focus-visible)")
+    assert focused.evaluate("box => getComputedStyle(box).outlineStyle") == "solid"
 
 
 def test_alignment_reads_what_is_typed_and_says_what_it_cannot_read(page, twins):
     _, alignment = twins
-    typed, problem = view(page, ALIGNMENT).get_by_role("textbox", name="date"), view(page, ALIGNMENT).get_by_role("alert")
+    typed = view(page, ALIGNMENT).get_by_role("textbox", name="date")
+    problem = view(page, ALIGNMENT).get_by_role("alert")
     typed.fill(" ２０２６年１１月23日 ")
     alignment.text = "2026年11月23日"
     assert f"Written: {alignment.decoded()}." in said(page, ALIGNMENT)
@@ -253,7 +255,8 @@ def test_alignment_reads_what_is_typed_and_says_what_it_cannot_read(page, twins)
     assert view(page, ALIGNMENT).locator(".tb-align-character").count() == 40
 
 
-SPILLING = """root => [...root.querySelectorAll("[role=cell], .tb-align-row b, .tb-align-character, button, label")]
+SPILLING = """root =>
+    [...root.querySelectorAll("[role=cell], .tb-align-row b, .tb-align-character, button, label")]
     .filter(node => node.scrollWidth > node.clientWidth + 1).map(node => node.outerHTML)"""
 OVERLAPPING = """root => {
     const texts = [...root.querySelectorAll("*")].filter(node => node.childElementCount === 0

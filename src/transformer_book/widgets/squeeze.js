@@ -65,7 +65,7 @@ function comparison(positions, source, decoded, bits) {
     tableRow("place", "position", positions.map((t) => tableCell(String(t + 1)))),
     tableRow("read", "read", positions.map((t) => tableCell(source[t] ?? "–"))),
     tableRow("written", "written", written),
-    tableRow("left", `bits left, of ${DIGIT_BITS.toFixed(1)}`, bars),
+    tableRow("left", "bits left, at least", bars),
   );
 }
 
@@ -190,7 +190,8 @@ function summary(source, decoded, bits, width) {
   return (
     `Width ${width}: ${source.length - wrong.length} of ${source.length} digits written right${first}.${surplus} ` +
     `Over all strings of this length a linear probe finds ${left.toFixed(1)} of ` +
-    `${(source.length * DIGIT_BITS).toFixed(1)} bits in the context vector.`
+    `${(source.length * DIGIT_BITS).toFixed(1)} bits in the context vector, at most ${DIGIT_BITS.toFixed(1)} a digit; ` +
+    "there may be more that is not linear."
   );
 }
 

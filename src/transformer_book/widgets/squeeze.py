@@ -145,7 +145,7 @@ class Squeeze(Widget):
         return "".join(network.run(self._model(), self._task, self.source, len(self.source) + 1)[0])
 
     def bits(self) -> list[float]:
-        """Give the bits left about each digit: what a linear probe finds, on average over strings this long."""
+        """Give the bits about each digit that a linear probe finds, over all strings this long; more may be left."""
         return self.probe[self.widths.index(self.width)][len(self.source) - 1]
 
     def _model(self) -> Seq2Seq:
@@ -160,7 +160,7 @@ class Squeeze(Widget):
             f"a GRU with a state of {self.width} numbers reads {self.source} and writes {decoded or 'nothing'}: "
             f"{length - len(wrong)} of {length} digits right{first}. "
             f"Of the {length * math.log2(len(DIGITS)):.1f} bits in such strings a linear probe finds "
-            f"{sum(self.bits()):.1f} in the context vector."
+            f"{sum(self.bits()):.1f} in the context vector; there may be more that is not linear."
         )
 
 
