@@ -86,6 +86,11 @@ def test_wrong_settings_are_refused(settings: dict, message: str) -> None:
         Copying(**settings)
 
 
+def test_settings_rebuild_the_task() -> None:
+    settings = {"kind": "reverse", "shortest": 3, "longest": 7, "num_symbols": 13}
+    assert Copying(**settings).settings() == settings
+
+
 def test_wrong_lengths_are_refused() -> None:
     with pytest.raises(ValueError, match=r"^length: expected an integer ≥ 1, got 0$"):
         Copying().sample_length(1, 0, random.Random(0))

@@ -111,6 +111,13 @@ def test_no_two_days_share_a_string() -> None:
     assert ambiguous([form for locale in LOCALES for form in forms(locale)], sorted(set(days))) == []
 
 
+@every_form
+def test_no_form_is_ambiguous_elsewhere(form: Form) -> None:
+    source = write([date(2012, 11, 10)], [form]).source
+    assert "2012" in source or "'12" in source
+    assert not re.search(r"10[/-]11|11[/-]10[/-]2012", source)
+
+
 @pytest.mark.parametrize("patterns", [("d/M/y", "M/d/y"), ("d MMM yy", "yy MMM d"), ("d.M.yy", "yy.M.d")])
 def test_the_search_for_shared_strings_finds_them(
     patterns: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
