@@ -107,6 +107,8 @@ function render({ model, el }) {
     lines,
     says,
   );
+  root.style.setProperty("--cell", `${CELL}px`);
+  root.style.setProperty("--label", `${LABEL}px`);
 
   let decoded = "";
   let perLine = 1;

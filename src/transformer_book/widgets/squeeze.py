@@ -145,7 +145,7 @@ class Squeeze(Widget):
         return "".join(network.run(self._model(), self._task, self.source, len(self.source) + 1)[0])
 
     def bits(self) -> list[float]:
-        """Give the bits about each digit that a linear probe finds, over all strings this long; more may be left."""
+        """Give the bits that a linear probe finds about each digit of strings this long; more may be left."""
         return self.probe[self.widths.index(self.width)][len(self.source) - 1]
 
     def _model(self) -> Seq2Seq:
