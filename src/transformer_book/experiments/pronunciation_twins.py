@@ -23,7 +23,7 @@ def measure(
     device: torch.device = CPU,
     width: int = 128,
     steps: int = 1500,
-    count: int = 300,
+    count: int = 290,
     letters: Sequence[tuple[int, int]] = LETTERS,
     progress: bool = False,
 ) -> Result:
