@@ -178,7 +178,7 @@ def check_last_state(answer: Callable[[Tensor, Tensor], Tensor]) -> None:
     cases = (
         Case(
             "for rows of different length",
-            {"states": draw.normal(5, 7, 3), "lengths": torch.tensor([7, 2, 5, 3, 6], device="cpu")},
+            {"states": draw.normal(5, 8, 3), "lengths": torch.tensor([7, 2, 5, 3, 6], device="cpu")},
             "Index rows and positions together: states[rows, positions].",
         ),
         Case(
