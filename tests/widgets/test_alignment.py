@@ -81,6 +81,8 @@ def test_javascript_normalises_every_character_as_python_does(run_js):
     seen = run_js("alignment", [("normalise", [text]) for text in texts])
     for text, text_seen in zip(texts, seen, strict=True):
         assert text_seen == normalise(text)
+    composed = "3 ma\u200di\u200d\u0308"  # what stands between a letter and its accent goes
+    assert run_js("alignment", [("normalise", [composed])]) == [normalise(composed)] == ["3 maï"]
 
 
 def test_javascript_splits_as_the_task_does(run_js):
@@ -108,9 +110,13 @@ def test_weights_in_words(run_js, weights, words):
     assert run_js("alignment", [("inWords", [["a", "b", " ", "d"], weights])]) == [words]
 
 
-def test_weights_spread_thin_are_named_once(run_js):
-    source, weights = list("abcdefghijklmnopqrstuvwxyz"), [1 / 26] * 26
-    assert run_js("alignment", [("inWords", [source, weights])]) == ["4% at “a” (character 1), 96% elsewhere"]
+def test_weights_spread_thin_are_not_all_named(run_js):
+    source, thin, few = list("abcdefghijklmnopqrstuvwxyz"), [1 / 26] * 26, [0.0] * 20 + [1 / 6] * 6
+    assert run_js("alignment", [("inWords", [source, weights]) for weights in (thin, few)]) == [
+        "4% at “a” (character 1), 96% elsewhere",
+        "17% at “u” (character 21), 17% at “v” (character 22), 17% at “w” (character 23), "
+        "17% at “x” (character 24), 33% elsewhere",
+    ]
 
 
 def test_every_example_can_be_read():

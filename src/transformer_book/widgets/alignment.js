@@ -9,11 +9,11 @@ const MOST_WRITTEN = 11; // characters of a date, and the end
 
 const APOSTROPHES = "‘’‛ʹʼˊ′`";
 
-/** 0 … 9 for a decimal digit of any script: the ten of a script follow one another. @param {string} digit @returns {number} */
+/** 0 … 9 for a decimal digit of any script: the ten of a script follow one another, and something else comes before. @param {string} digit @returns {number} */
 function decimal(digit) {
   let value = 0;
   while (/\p{Nd}/u.test(String.fromCodePoint(digit.codePointAt(0) - value - 1))) value += 1;
-  return value % 10;
+  return value;
 }
 
 /** @param {string} character @returns {string} */
