@@ -15,6 +15,8 @@ from transformer_book.experiments import (
     context_vector,
     context_width,
     date_alignment,
+    first_symbol_recall,
+    gradient_through_time,
     mask_properties,
     pronunciation_twins,
     published_pronunciation,
@@ -28,6 +30,8 @@ __all__ = ["REGISTRY", "Claim", "Result", "Row", "Verdict", "all_verdicts", "loa
 
 #: Name → module of each experiment, in the order of their claims.
 REGISTRY: dict[str, ModuleType] = {
+    "gradient_through_time": gradient_through_time,
+    "first_symbol_recall": first_symbol_recall,
     "context_vector": context_vector,
     "context_width": context_width,
     "published_pronunciation": published_pronunciation,
@@ -42,7 +46,7 @@ REGISTRY: dict[str, ModuleType] = {
 }
 
 #: Number of a chapter, as in its claims' ids → its slug.
-CHAPTERS: dict[int, str] = {2: "bottleneck", 3: "looking_back", 5: "scaled_dot_product"}
+CHAPTERS: dict[int, str] = {1: "recurrence", 2: "bottleneck", 3: "looking_back", 5: "scaled_dot_product"}
 
 
 @dataclass(frozen=True)
