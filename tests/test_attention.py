@@ -866,10 +866,10 @@ def test_errors_say_what_was_expected_and_what_came(
 def test_importing_attention_needs_only_torch() -> None:
     program = (
         "import json, sys, torch; before = set(sys.modules)\n"
-        "import transformer_book.attention, transformer_book.weights\n"
+        "import transformer_book.attention\n"
         "print(json.dumps(sorted(set(sys.modules) - before)))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     ours = {name for name in json.loads(done.stdout) if name.partition(".")[0] not in sys.stdlib_module_names}
-    expected = {f"transformer_book.{name}" for name in ("attention", "shapes", "weights")}
+    expected = {f"transformer_book.{name}" for name in ("attention", "shapes")}
     assert ours - {name for name in ours if name.startswith("torch.")} == {"transformer_book"} | expected

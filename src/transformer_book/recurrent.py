@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from transformer_book.shapes import check_lengths, shape_text
+from transformer_book.shapes import check_lengths, check_widths, shape_text
 
 #: State of a recurrent layer: hidden ``(B, D)``; for an LSTM (hidden, cell), each ``(B, D)``.
 State: TypeAlias = Tensor | tuple[Tensor, Tensor]
@@ -21,8 +21,8 @@ State: TypeAlias = Tensor | tuple[Tensor, Tensor]
 class Recurrent(nn.Module):
     """What the three layers share: parameters, and the loop over time.
 
-    A layer projects all inputs in one matrix product, then calls `step` once per position: each call needs the
-    state that the call before it has returned.
+    A layer maps all inputs in one matrix product, `project`, then calls `step` once per position: each call needs
+    the state that the call before it has returned.
 
     Parameters
     ----------
@@ -45,8 +45,7 @@ class Recurrent(nn.Module):
 
     def __init__(self, d_input: int, d_hidden: int) -> None:
         super().__init__()
-        if d_input < 1 or d_hidden < 1:
-            raise ValueError(f"widths: expected integers ≥ 1, got d_input {d_input} and d_hidden {d_hidden}")
+        check_widths(d_input=d_input, d_hidden=d_hidden)
         self.d_input, self.d_hidden = d_input, d_hidden
         rows, bound = self.blocks * d_hidden, 1 / math.sqrt(d_hidden)
         shapes = {"weight_ih": (rows, d_input), "weight_hh": (rows, d_hidden)}
@@ -58,13 +57,17 @@ class Recurrent(nn.Module):
         """Return a state of zeros for a batch of that size."""
         return self.weight_hh_l0.new_zeros(batch, self.d_hidden)
 
+    def project(self, inputs: Tensor) -> Tensor:
+        """Map ``inputs (B, T, I)`` with both biases, W_ih x_t + b_ih + b_hh: ``(B, T, blocks · D)``."""
+        return F.linear(inputs, self.weight_ih_l0, self.bias_ih_l0 + self.bias_hh_l0)
+
     def step(self, projected: Tensor, state: Any) -> Any:
         """Go one step.
 
         Parameters
         ----------
         projected
-            The input of this step after its linear map, ``(B, blocks · D)``.
+            The input of this step as `project` maps it, ``(B, blocks · D)``.
         state
             After the step before.
 
@@ -103,16 +106,18 @@ class Recurrent(nn.Module):
             Shapes, dtypes or lengths do not fit; the message says what was expected and what came.
         """
         now = _start(self, inputs, state, lengths)
-        projected = F.linear(inputs, self.weight_ih_l0, self.bias_ih_l0)  # (B, T, blocks · D)
         states = []
-        for step_input in projected.unbind(dim=1):  # (B, blocks · D)
-            now = self.step(step_input, now)
+        for projected in self.project(inputs).unbind(dim=1):  # (B, blocks · D)
+            now = self.step(projected, now)
             states.append(now)
-        if isinstance(now, tuple):
-            hidden, cell = (torch.stack(part, dim=1) for part in zip(*states, strict=True))  # (B, T, D)
-            return hidden, now if lengths is None else (_last(hidden, lengths), _last(cell, lengths))
-        hidden = torch.stack(states, dim=1)  # (B, T, D)
-        return hidden, now if lengths is None else _last(hidden, lengths)
+        if isinstance(now, Tensor):
+            outputs = torch.stack(states, dim=1)  # (B, T, D)
+            return outputs, now if lengths is None else _last(outputs, lengths)
+        outputs = torch.stack([hidden for hidden, _ in states], dim=1)  # (B, T, D)
+        if lengths is None:
+            return outputs, now
+        cells = torch.stack([cell for _, cell in states], dim=1)  # (B, T, D)
+        return outputs, (_last(outputs, lengths), _last(cells, lengths))
 
 
 def _start(layer: Recurrent, inputs: Tensor, state: State | None, lengths: Tensor | None) -> Any:
@@ -133,21 +138,26 @@ def _start(layer: Recurrent, inputs: Tensor, state: State | None, lengths: Tenso
     start = layer.initial_state(batch)
     if state is None:
         return start
-    parts, expected = (value if isinstance(value, tuple) else (value,) for value in (state, start))
-    for part in parts:
+    for part in state if isinstance(state, tuple) else (state,):
         if not isinstance(part, Tensor) or part.dtype != weight.dtype:
             got = part.dtype if isinstance(part, Tensor) else type(part).__name__
-            raise TypeError(f"state: expected tensors of the weights' dtype, {weight.dtype}, got {got}")
-    if [part.shape for part in parts] != [part.shape for part in expected]:
-        wanted = f"{len(expected)} of shape {shape_text(expected[0])}"
-        raise ValueError(f"state: expected {wanted}, got {' and '.join(shape_text(part) for part in parts)}")
+            raise TypeError(f"state: expected the weights' dtype, {weight.dtype}, got {got}")
+    if _state_text(state) != _state_text(start):
+        raise ValueError(f"state: expected {_state_text(start)}, got {_state_text(state)}")
     return state
+
+
+def _state_text(state: State) -> str:
+    """Write what a state is made of, for error messages."""
+    if isinstance(state, tuple):
+        return f"a tuple of {len(state)}: ({', '.join(shape_text(part) for part in state)})"
+    return f"a tensor {shape_text(state)}"
 
 
 def _last(sequence: Tensor, lengths: Tensor) -> Tensor:
     """Pick each row's last real position: ``(B, T, D)`` → ``(B, D)``."""
-    rows = torch.arange(len(sequence), device=sequence.device)
-    return sequence[rows, lengths.to(sequence.device) - 1]
+    rows = torch.arange(len(sequence), device=sequence.device)  # (B,)
+    return sequence[rows, lengths.to(sequence.device, torch.int64) - 1]
 
 
 class SimpleRNN(Recurrent):
@@ -167,7 +177,7 @@ class SimpleRNN(Recurrent):
 
     def step(self, projected: Tensor, state: Tensor) -> Tensor:
         """Map ``projected (B, D)`` and the last state ``(B, D)`` to the next state ``(B, D)``."""
-        return torch.tanh(projected + F.linear(state, self.weight_hh_l0, self.bias_hh_l0))
+        return torch.tanh(torch.addmm(projected, state, self.weight_hh_l0.T))  # tanh(projected + W_hh state)
 
 
 class GRU(Recurrent):
@@ -180,11 +190,16 @@ class GRU(Recurrent):
 
     Notes
     -----
-    Source: Cho et al. 2014, section 2.3. As `torch.nn.GRU`, the reset gate acts after the product with the
-    recurrent weights, and blocks stand in the order reset, update, candidate.
+    Source: Cho et al. 2014, section 2.3; there the reset gate acts on the state. Here, as in `torch.nn.GRU`, it
+    acts on the state's product with the recurrent weights, bias included. Blocks stand in the order reset, update,
+    candidate.
     """
 
     blocks = 3
+
+    def project(self, inputs: Tensor) -> Tensor:
+        """Map ``inputs (B, T, I)`` with their own bias, W_ih x_t + b_ih: ``(B, T, 3·D)``."""
+        return F.linear(inputs, self.weight_ih_l0, self.bias_ih_l0)
 
     def step(self, projected: Tensor, state: Tensor) -> Tensor:
         """Map ``projected (B, 3·D)`` and the last state ``(B, D)`` to the next state ``(B, D)``."""
@@ -218,13 +233,12 @@ class LSTM(Recurrent):
 
     def initial_state(self, batch: int) -> tuple[Tensor, Tensor]:
         """Return a hidden vector and a cell of zeros for a batch of that size."""
-        zeros = self.weight_hh_l0.new_zeros(batch, self.d_hidden)
-        return zeros, zeros
+        return super().initial_state(batch), super().initial_state(batch)
 
     def step(self, projected: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Map ``projected (B, 4·D)`` and the last (hidden, cell) to the next, each ``(B, D)``."""
         hidden, cell = state
-        blocks = projected + F.linear(hidden, self.weight_hh_l0, self.bias_hh_l0)  # (B, 4·D)
+        blocks = torch.addmm(projected, hidden, self.weight_hh_l0.T)  # projected + W_hh hidden, (B, 4·D)
         input_gate, forget_gate, candidate, output_gate = blocks.chunk(4, dim=-1)  # 4 × (B, D)
         cell = torch.sigmoid(forget_gate) * cell + torch.sigmoid(input_gate) * torch.tanh(candidate)
         return torch.sigmoid(output_gate) * torch.tanh(cell), cell

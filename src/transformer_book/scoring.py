@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from transformer_book.shapes import shape_text
+from transformer_book.shapes import check_widths, shape_text
 
 
 def check_score(query: Tensor, key: Tensor, d_query: int | None = None, d_key: int | None = None) -> None:
@@ -31,8 +31,8 @@ def check_score(query: Tensor, key: Tensor, d_query: int | None = None, d_key: i
         if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
             got = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
             raise TypeError(f"{name}: expected a floating-point tensor, got {got}")
-        if tensor.ndim != 3 or width not in (None, tensor.shape[-1]):
-            expected = f"(B, length, {'width' if width is None else width})"
+        if tensor.ndim != 3 or tensor.shape[-1] == 0 or width not in (None, tensor.shape[-1]):
+            expected = f"(B, length, {'width ≥ 1' if width is None else width})"
             raise ValueError(f"{name}: expected shape {expected}, got {shape_text(tensor)}")
     if query.dtype != key.dtype:
         raise TypeError(f"key: expected the dtype of query, {query.dtype}, got {key.dtype}")
@@ -46,7 +46,8 @@ def check_score(query: Tensor, key: Tensor, d_query: int | None = None, d_key: i
 class AdditiveScore(nn.Module):
     """Compare by a small network: vᵀ tanh(W_q q + W_k k).
 
-    It holds a vector of width F for every pair of positions, so B · T · S · F numbers.
+    It holds a vector of width F for every pair of positions: B · T · S · F numbers, where the other scores hold
+    B · T · S.
 
     Parameters
     ----------
@@ -55,6 +56,11 @@ class AdditiveScore(nn.Module):
     d_hidden
         Width F of the network's hidden layer.
 
+    Raises
+    ------
+    ValueError
+        A width is below 1.
+
     Notes
     -----
     Source: Bahdanau, Cho & Bengio 2015, appendix A.1.2.
@@ -62,6 +68,7 @@ class AdditiveScore(nn.Module):
 
     def __init__(self, d_query: int, d_key: int, d_hidden: int) -> None:
         super().__init__()
+        check_widths(d_query=d_query, d_key=d_key, d_hidden=d_hidden)
         self.query = nn.Linear(d_query, d_hidden, bias=False)
         self.key = nn.Linear(d_key, d_hidden, bias=False)
         self.value = nn.Linear(d_hidden, 1, bias=False)
@@ -76,7 +83,7 @@ class AdditiveScore(nn.Module):
         """
         check_score(query, key, self.query.in_features, self.key.in_features)
         pairs = self.query(query)[:, :, None] + self.key(key)[:, None]  # (B, T, S, F)
-        return self.value(pairs.tanh()).squeeze(-1)  # (B, T, S)
+        return self.value(pairs.tanh_()).squeeze(-1)  # (B, T, S); tanh in place: one such tensor, not two
 
 
 class DotScore(nn.Module):
@@ -127,6 +134,11 @@ class BilinearScore(nn.Module):
     d_query, d_key
         Widths of queries and keys.
 
+    Raises
+    ------
+    ValueError
+        A width is below 1.
+
     Notes
     -----
     Source: Luong, Pham & Manning 2015, equation 8 ("general").
@@ -134,6 +146,7 @@ class BilinearScore(nn.Module):
 
     def __init__(self, d_query: int, d_key: int) -> None:
         super().__init__()
+        check_widths(d_query=d_query, d_key=d_key)
         self.weight = nn.Parameter(torch.empty(d_query, d_key))
         nn.init.xavier_uniform_(self.weight)
 

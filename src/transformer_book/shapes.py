@@ -101,6 +101,24 @@ def check_lengths(lengths: Tensor) -> None:
         raise ValueError(f"lengths: expected shape (B,) with B ≥ 1, got {shape_text(lengths)}")
 
 
+def check_widths(**widths: int) -> None:
+    """Check the widths a module is made with.
+
+    Parameters
+    ----------
+    widths
+        By name, each ≥ 1.
+
+    Raises
+    ------
+    ValueError
+        A width is below 1; the message names it.
+    """
+    for name, width in widths.items():
+        if width < 1:
+            raise ValueError(f"{name}: expected an integer ≥ 1, got {width}")
+
+
 def check_ids(name: str, ids: Tensor, vocabulary_size: int) -> None:
     """Check a batch of token ids.
 

@@ -12,7 +12,7 @@ from transformer_book.recurrent import GRU, LSTM, Recurrent, SimpleRNN
 from transformer_book.seq2seq import Seq2Seq, Seq2SeqConfig
 from transformer_book.shapes import shape_text
 
-_RECURRENT: dict[type[Recurrent], type[nn.RNNBase]] = {SimpleRNN: nn.RNN, GRU: nn.GRU, LSTM: nn.LSTM}
+_RECURRENT: dict[int, type[nn.RNNBase]] = {SimpleRNN.blocks: nn.RNN, GRU.blocks: nn.GRU, LSTM.blocks: nn.LSTM}
 
 
 @torch.no_grad()
@@ -40,7 +40,7 @@ def load_torch(ours: nn.Module, theirs: nn.Module) -> None:
     """
     if isinstance(ours, MultiHeadAttention) and isinstance(theirs, nn.MultiheadAttention):
         _load_multi_head(ours, theirs)
-    elif isinstance(ours, Recurrent) and isinstance(theirs, _RECURRENT[type(ours)]):
+    elif isinstance(ours, Recurrent) and isinstance(theirs, _RECURRENT[ours.blocks]):
         _load_recurrent(ours, theirs)
     else:
         raise TypeError(
