@@ -1,6 +1,7 @@
 """C3.4: the same number of tokens in shorter or longer sequences: what waits, and what does not."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -32,7 +33,8 @@ def measure(
     """Time forward passes over `tokens` tokens, cut into sequences of each length in turn.
 
     The recurrent layer does the same arithmetic at every length: only the number of steps that must wait for one
-    another changes. The decoder reads a memory of 16 positions whatever its own length.
+    another changes. The decoder reads a memory of 16 positions whatever its own length. On a CPU one thread
+    computes, so that threads waiting for each other are not mistaken for steps that do.
 
     Parameters
     ----------
@@ -68,7 +70,7 @@ def measure(
 
     def one_seed(seed: int) -> dict[str, list[float]]:
         works = {f"{name}/{length}": work for length in lengths for name, work in _works(length, seed).items()}
-        with torch.no_grad():
+        with torch.no_grad(), _one_thread():
             seconds = {key: np.array(times) for key, times in interleaved_seconds(works, repeats, device).items()}
         row: dict[str, list[float]] = {}
         for name in LABELS:
@@ -96,6 +98,16 @@ def measure(
 
     settings = {"lengths": list(lengths), "tokens": tokens, "width": width, "repeats": repeats}
     return run_seeds("sequential_time", seeds, device, settings, one_seed, progress)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _memory(batch: int, width: int, device: torch.device) -> Memory:
