@@ -30,6 +30,9 @@ from transformer_book.tasks.task import SPLITS, Example, collate
 
 DICTIONARY = """\
 'bout B AW1 T
+tower T AW1 ER0
+tower(2) T AW1 R
+tower(3) T AW1 W ER0
 a AH0
 a(2) EY1
 a.m. EY2 EH1 M
@@ -37,9 +40,6 @@ aalborg AO1 L B AO0 R G # place, danish
 aalborg(2) AA1 L B AO0 R G
 café K AH0 F EY1
 r2d2 AA1 R T UW1
-tower T AW1 ER0
-tower(2) T AW1 R
-tower(3) T AW1 W ER0
 www D AH1 B AH0 L Y UW0
 """
 
@@ -155,6 +155,7 @@ def test_symbols() -> None:
 def test_typed_words() -> None:
     task = Pronunciation(shortest=2, longest=5)
     assert task.parse(" Tower\n") == "tower"
+    assert task.parse("to") == "to"
     assert task.text(["T", "AW1", "ER0"]) == "T AW1 ER0"
     for text in ("", "a", "aalborg"):
         with pytest.raises(ValueError, match=f"^text: expected 2 … 5 letters, got {len(text)}$"):

@@ -289,6 +289,7 @@ def test_the_setup_of_a_source_archive_is_never_run(index: Index, tmp_path: Path
     [
         ("/usr/bin/python: No module named pip\n", "/usr/bin/python: No module named pip"),
         ("WARNING: x\nERROR: the first\nERROR: the second\n", "the first"),
+        ("Traceback (most recent call last):\nMemoryError\n", "MemoryError"),
         ("", "pip says nothing"),
     ],
 )
