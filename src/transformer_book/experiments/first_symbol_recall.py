@@ -6,7 +6,7 @@ import torch
 from matplotlib.figure import Figure
 
 from transformer_book.device import CPU
-from transformer_book.experiments._recall import (
+from transformer_book.experiments.recall import (
     CELLS,
     NUM_SYMBOLS,
     STARTS,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from transformer_book.device import CPU
-from transformer_book.experiments._recall import (
+from transformer_book.experiments.recall import (
     CELLS,
     NUM_SYMBOLS,
     STARTS,
