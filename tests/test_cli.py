@@ -20,8 +20,9 @@ import torch
 from transformer_book import cli
 from transformer_book.cli import main
 from transformer_book.device import CPU
-from transformer_book.experiments import REGISTRY, Claim, Result, Verdict, results_folder
+from transformer_book.experiments import REGISTRY, Claim, Result, Verdict, results_folder, shipped
 from transformer_book.experiments._result import run_seeds
+from transformer_book.experiments.shipped import SHIPPED, Recipe
 from transformer_book.seq2seq import Seq2SeqConfig
 from transformer_book.tasks import TASKS, pronunciation
 from transformer_book.tasks.copying import Copying
@@ -767,3 +768,30 @@ def test_the_book_s_own_model_is_the_default(
     assert main(["predict", "copying", "12"]) == 0
     assert capsys.readouterr().out == "".join(predict(model, task, ["12"])[0]) + "\n"
     assert main(["evaluate", "copying", "--count", "3"]) == 0
+
+
+# --- ship ----------------------------------------------------------------------------------------------------
+
+
+def test_ship_trains_a_model_from_its_recipe(monkeypatch, tmp_path, capsys) -> None:
+    recipe = Recipe("copying", 5, "none", TrainingConfig(steps=2, batch_size=3))
+    monkeypatch.setitem(SHIPPED, "copying_16", recipe)
+    monkeypatch.setattr(shipped, "bits_left", lambda model, length, count, seed: [0.0] * length)
+    assert main(["ship", "copying_16", "--output", str(tmp_path), "--device", "cpu"]) == 0
+    printed = capsys.readouterr().out
+    assert "copying_16 on " in printed
+    assert "2 steps of 3 examples" in printed
+    assert "test, 2,000 examples" in printed
+    model, task, metadata = load_model(tmp_path / "copying_16.safetensors")
+    assert model.config.d_hidden == 5
+    assert task.name == "copying"
+    assert [len(row) for row in metadata["training"]["bits_left"]] == list(range(1, 21))
+    assert metadata["training"]["command"] == "transformer-book ship copying_16"
+    assert [path.name for path in tmp_path.iterdir()] == ["copying_16.safetensors"]
+
+
+def test_ship_of_an_unknown_model_names_the_known_ones(capsys) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["ship", "translation"])
+    assert caught.value.code == 2
+    assert "copying_16" in capsys.readouterr().err

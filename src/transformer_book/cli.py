@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from transformer_book.device import describe, pick_device
 from transformer_book.experiments import REGISTRY, load_result, result_file, results_folder
+from transformer_book.experiments.shipped import SHIPPED, TEST_COUNT, ship
 from transformer_book.files import check_writable
 from transformer_book.seq2seq import CELLS, SCORES, Seq2Seq, Seq2SeqConfig
 from transformer_book.tasks import TASKS, make_task
@@ -75,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _build_parser() -> _Parser:
     parser = _Parser(prog="transformer-book", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_train, _add_evaluate, _add_predict, _add_measure):
+    for add in (_add_train, _add_evaluate, _add_predict, _add_measure, _add_ship):
         command = add(commands)
         command.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
     _add_fetch(commands)
@@ -155,6 +156,26 @@ def _add_measure(commands: Any) -> _Parser:
         help="where to write NAME.json (default: book/results of the checkout)",
     )
     command.set_defaults(run=_measure)
+    return command
+
+
+def _add_ship(commands: Any) -> _Parser:
+    command = commands.add_parser(
+        "ship",
+        help="train a model that comes with the package again",
+        description="Train a model that comes with the package again, from its recipe, and store it. An "
+        "interrupted training goes on when the command is repeated.",
+    )
+    names = [*SHIPPED, "all"]
+    command.add_argument("name", choices=names, metavar="NAME", help=", ".join([*SHIPPED, "or all"]))
+    command.add_argument(
+        "--output",
+        type=Path,
+        default=Path(),
+        metavar="FOLDER",
+        help="where to write NAME.safetensors (default: .)",
+    )
+    command.set_defaults(run=_ship)
     return command
 
 
@@ -319,6 +340,19 @@ def _verdict(metrics: dict[str, float], split: str, count: int) -> str:
 
 def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def _ship(options: argparse.Namespace) -> int:
+    device = pick_device(options.device)
+    options.output.mkdir(parents=True, exist_ok=True)
+    for name in SHIPPED if options.name == "all" else [options.name]:
+        recipe = SHIPPED[name]
+        print(
+            f"{name} on {describe(device)}: {recipe.training.steps} steps of {recipe.training.batch_size} examples"
+        )
+        metrics = ship(name, options.output, device, progress=True)
+        print(f"  written to {options.output / name}.safetensors\n  {_verdict(metrics, 'test', TEST_COUNT)}")
+    return 0
 
 
 def _fetch(options: argparse.Namespace) -> int:

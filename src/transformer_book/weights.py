@@ -12,7 +12,7 @@ from transformer_book.recurrent import GRU, LSTM, Recurrent, SimpleRNN
 from transformer_book.seq2seq import Seq2Seq, Seq2SeqConfig
 from transformer_book.shapes import shape_text
 
-_RECURRENT: dict[int, type[nn.RNNBase]] = {SimpleRNN.blocks: nn.RNN, GRU.blocks: nn.GRU, LSTM.blocks: nn.LSTM}
+_RECURRENT: dict[type[Recurrent], type[nn.RNNBase]] = {SimpleRNN: nn.RNN, GRU: nn.GRU, LSTM: nn.LSTM}
 
 
 @torch.no_grad()
@@ -39,14 +39,14 @@ def load_torch(ours: nn.Module, theirs: nn.Module) -> None:
         direction, a projection, another nonlinearity).
     """
     if isinstance(ours, MultiHeadAttention) and isinstance(theirs, nn.MultiheadAttention):
-        _load_multi_head(ours, theirs)
-    elif isinstance(ours, Recurrent) and isinstance(theirs, _RECURRENT[ours.blocks]):
-        _load_recurrent(ours, theirs)
-    else:
-        raise TypeError(
-            "ours and theirs: expected MultiHeadAttention, SimpleRNN, GRU or LSTM and its counterpart in torch.nn, "
-            f"got {type(ours).__name__} and {type(theirs).__name__}"
-        )
+        return _load_multi_head(ours, theirs)
+    for ours_class, theirs_class in _RECURRENT.items():
+        if isinstance(ours, ours_class) and isinstance(theirs, theirs_class):
+            return _load_recurrent(ours, theirs)
+    raise TypeError(
+        "ours and theirs: expected MultiHeadAttention, SimpleRNN, GRU or LSTM and its torch.nn counterpart, "
+        f"got {type(ours).__name__} and {type(theirs).__name__}"
+    )
 
 
 def _load_multi_head(ours: MultiHeadAttention, theirs: nn.MultiheadAttention) -> None:

@@ -8,7 +8,7 @@ import torch
 import traitlets
 
 from transformer_book.attention import causal_mask
-from transformer_book.widgets import Alignment, MatrixWalk, Squeeze, WhySqrtD, Widget
+from transformer_book.widgets import Alignment, GradientThroughTime, MatrixWalk, Squeeze, WhySqrtD, Widget
 from transformer_book.widgets._base import check_choice, check_integer, read_module
 
 
@@ -26,13 +26,17 @@ def make_squeeze():
     return Squeeze(length=6, width=16)
 
 
+def make_time():
+    return GradientThroughTime(scale=1.5, length=10, cell="gru")
+
+
 def make_alignment():
     return Alignment("5. mai 2001", row=3)
 
 
 @pytest.fixture(
-    params=[make_why, make_walk, make_squeeze, make_alignment],
-    ids=["WhySqrtD", "MatrixWalk", "Squeeze", "Alignment"],
+    params=[make_why, make_walk, make_squeeze, make_alignment, make_time],
+    ids=["WhySqrtD", "MatrixWalk", "Squeeze", "Alignment", "GradientThroughTime"],
 )
 def make(request):
     return request.param

@@ -6,6 +6,7 @@ import torch
 from matplotlib.figure import Figure
 
 from transformer_book.device import CPU
+from transformer_book.experiments._result import Claim, Result, Verdict, run_seeds
 from transformer_book.experiments.recall import (
     CELLS,
     NUM_SYMBOLS,
@@ -15,7 +16,6 @@ from transformer_book.experiments.recall import (
     new_recaller,
     recall,
 )
-from transformer_book.experiments._result import Claim, Result, Verdict, run_seeds
 from transformer_book.plotting import MODELS, PALETTE, draw_series, figure_style, new_figure
 
 LENGTHS = (5, 10, 20, 40, 80)

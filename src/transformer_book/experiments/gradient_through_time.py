@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from transformer_book.device import CPU
+from transformer_book.experiments._result import Claim, Result, Verdict, half_width, run_seeds
 from transformer_book.experiments.recall import (
     CELLS,
     NUM_SYMBOLS,
@@ -21,7 +22,6 @@ from transformer_book.experiments.recall import (
     new_layer,
     new_recaller,
 )
-from transformer_book.experiments._result import Claim, Result, Verdict, half_width, run_seeds
 from transformer_book.plotting import MODELS, PALETTE, draw_series, figure_style, new_figure
 from transformer_book.recurrent import Recurrent
 
@@ -32,8 +32,8 @@ CLIPS = {"plain": math.inf, "clipped": 1.0}
 CLIP_SCALE, CLIP_LENGTH, CLIP_STEPS, CLIP_RATE = 4.0, 50, 50, 0.1
 
 
-def jacobian_norms(layer: Recurrent, inputs: Tensor) -> Tensor:
-    """Spectral norm of ∂h_T/∂s_t: the most a gradient at the last step can be stretched on its way back.
+def state_jacobians(layer: Recurrent, inputs: Tensor) -> Tensor:
+    """Jacobians ∂h_T/∂s_t of the last hidden vector with respect to the state at each step.
 
     The state s is all that a step hands to the next: the hidden vector, and in an LSTM the cell as well.
 
@@ -47,7 +47,7 @@ def jacobian_norms(layer: Recurrent, inputs: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        By distance T − t = 0 … T − 1, shape ``(T,)``; 1 at distance 0.
+        Shape ``(T, D, parts · D)``, in order of t; an LSTM's state has two parts.
     """
     width = layer.d_hidden
     state, states = None, []
@@ -62,8 +62,23 @@ def jacobian_norms(layer: Recurrent, inputs: Tensor) -> Tensor:
     flat = [part for parts in states for part in parts]
     gradients = torch.autograd.grad(trace, flat, materialize_grads=True)
     rows = torch.stack(gradients).unflatten(0, (len(states), -1))  # (T, parts, D, D)
-    jacobians = rows.transpose(1, 2).flatten(-2)  # (T, D, parts · D)
-    return torch.linalg.matrix_norm(jacobians, 2).flip(0)
+    return rows.transpose(1, 2).flatten(-2)  # (T, D, parts · D)
+
+
+def jacobian_norms(layer: Recurrent, inputs: Tensor) -> Tensor:
+    """Spectral norm of ∂h_T/∂s_t: the most a gradient at the last step can be stretched on its way back.
+
+    Parameters
+    ----------
+    layer, inputs
+        As for `state_jacobians`.
+
+    Returns
+    -------
+    Tensor
+        By distance T − t = 0 … T − 1, shape ``(T,)``; 1 at distance 0.
+    """
+    return torch.linalg.matrix_norm(state_jacobians(layer, inputs), 2).flip(0)
 
 
 def spectral_radius(layer: Recurrent) -> float:

@@ -99,7 +99,8 @@ def _judge(result: Result) -> Verdict:
     low, high = result.settings["letters"][1], result.settings["letters"][-1]
     figure = (
         f"phoneme error, {low[0]}–{low[1]} letters: {error['gru'][1]:.3f} with one vector, "
-        f"{error['attention'][1]:.3f} with attention; {high[0]}–{high[1]} letters: {error['gru'][-1]:.3f} and {error['attention'][-1]:.3f}"
+        f"{error['attention'][1]:.3f} with attention; {high[0]}–{high[1]} letters: {error['gru'][-1]:.3f} and "
+        f"{error['attention'][-1]:.3f}"
     )
     return Verdict(bool(long > 2 * abs(short) and long > 0.05), figure)
 

@@ -12,6 +12,8 @@ from transformer_book.seq2seq import Seq2SeqConfig
 from transformer_book.tasks import make_task
 from transformer_book.training import TrainingConfig, evaluate, new_model, save_model, train
 
+TEST_COUNT = 2000
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -67,7 +69,7 @@ def ship(
     Returns
     -------
     dict
-        Exact match, token accuracy and error rate on 2000 test examples.
+        Exact match, token accuracy and error rate on `TEST_COUNT` test examples.
 
     Raises
     ------
@@ -85,7 +87,7 @@ def ship(
     model = new_model(config, recipe.training.seed)
     checkpoint = folder / f"{name}.checkpoint"
     train(model, task, recipe.training, device, checkpoint, progress)
-    metrics = evaluate(model, task, task.sample(2000, Random("shipped"), "test"))
+    metrics = evaluate(model, task, task.sample(TEST_COUNT, Random("shipped"), "test"))
     training = {**asdict(recipe.training), "command": f"transformer-book ship {name}", "test": metrics}
     if recipe.task == "copying":
         lengths = range(1, task.max_target_length)

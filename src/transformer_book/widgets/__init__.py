@@ -2,8 +2,9 @@
 
 from transformer_book.widgets._base import Widget
 from transformer_book.widgets.alignment import Alignment
+from transformer_book.widgets.gradient_through_time import GradientThroughTime
 from transformer_book.widgets.matrix_walk import MatrixWalk
 from transformer_book.widgets.squeeze import Squeeze
 from transformer_book.widgets.why_sqrt_d import WhySqrtD
 
-__all__ = ["Alignment", "MatrixWalk", "Squeeze", "WhySqrtD", "Widget"]
+__all__ = ["Alignment", "GradientThroughTime", "MatrixWalk", "Squeeze", "WhySqrtD", "Widget"]
