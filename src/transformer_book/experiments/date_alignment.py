@@ -126,7 +126,7 @@ def plot(result: Result) -> Figure:
         axis.bar(x + 0.27 * (i - 1), mean, 0.25, yerr=spread, color=PALETTE[role], label=label, capsize=2)
     axis.set_xticks(x, list(FIELDS))
     axis.set(ylabel="share of the weights", ylim=(0, 1.05), xlabel="field of the written date")
-    axis.legend(loc="upper right", ncols=3)
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
 

@@ -127,7 +127,7 @@ CLAIMS = {
     "C1.3": Claim(
         "C1.3",
         "Trained at one length, every recurrent layer fails to recall the first symbol once the length passes "
-        "what its gradient spans; as PyTorch starts them a simple RNN gets further than a GRU and an LSTM, and "
+        "what its gradient spans; as PyTorch starts them a GRU and an LSTM get no further than a simple RNN, and "
         "each gets further when started so that its gradient lasts.",
         _judge,
     )

@@ -118,14 +118,16 @@ def _memory(batch: int, width: int, device: torch.device) -> Memory:
 
 @figure_style()
 def plot(result: Result) -> Figure:
-    """Slowdown against the shortest sequences, the same number of tokens at every length."""
+    """Time for the same number of tokens, by the length of the sequences they are cut into."""
     figure, [axis] = new_figure(height=3.4)
     lengths = np.array(result.settings["lengths"])
     for name, marker in zip(LABELS, MARKERS, strict=False):
-        key = f"slowdown_{name}"
-        draw_series(axis, lengths, result.mean(key), result.half_width(key), ROLES[name], marker, LABELS[name])
+        mean, spread = (
+            1e3 * part for part in (result.mean(f"seconds_{name}"), result.half_width(f"seconds_{name}"))
+        )
+        draw_series(axis, lengths, mean, spread, ROLES[name], marker, LABELS[name])
     axis.set(xscale="log", yscale="log", xlabel="length of a sequence (steps that wait for one another)")
-    axis.set_ylabel(f"time, relative to length {lengths[0]}")
+    axis.set_ylabel(f"milliseconds for {result.settings['tokens']} tokens")
     axis.set_xticks(lengths, [str(length) for length in lengths])
     axis.minorticks_off()
     axis.legend()
