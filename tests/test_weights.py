@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from transformer_book.attention import MultiHeadAttention
-from transformer_book.weights import load_torch
+from transformer_book.recurrent import GRU, LSTM, SimpleRNN
+from transformer_book.weights import load_published_g2p, load_torch
 
 D, H = 21, 3
 
@@ -64,13 +65,13 @@ WRONG_USE: dict[str, tuple[Callable[[], nn.Module], type[Exception], str]] = {
     "another class": (
         lambda: nn.Linear(D, D),
         TypeError,
-        "ours and theirs: expected MultiHeadAttention and torch.nn.MultiheadAttention, "
+        "ours and theirs: expected MultiHeadAttention, SimpleRNN, GRU or LSTM and its torch.nn counterpart, "
         "got MultiHeadAttention and Linear",
     ),
     "ours for theirs": (
         lambda: MultiHeadAttention(D, H),
         TypeError,
-        "ours and theirs: expected MultiHeadAttention and torch.nn.MultiheadAttention, "
+        "ours and theirs: expected MultiHeadAttention, SimpleRNN, GRU or LSTM and its torch.nn counterpart, "
         "got MultiHeadAttention and MultiHeadAttention",
     ),
     "other heads": (lambda: nn.MultiheadAttention(D, 7), ValueError, "num_heads: expected 3, got 7"),
@@ -116,3 +117,126 @@ def test_an_error_says_why_and_leaves_ours_unchanged(
 def test_ours_must_be_ours() -> None:
     with pytest.raises(TypeError, match="got Linear and MultiheadAttention"):
         load_torch(nn.Linear(D, D), make_theirs())
+
+
+# --- recurrent layers ----------------------------------------------------------------------------------------
+
+RECURRENT = {SimpleRNN: nn.RNN, GRU: nn.GRU, LSTM: nn.LSTM}
+every_layer = pytest.mark.parametrize("ours", RECURRENT)
+
+
+@every_layer
+@pytest.mark.parametrize("batch_first", [True, False])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_recurrent_layer_computes_the_same_after_loading(ours: type, bias: bool, batch_first: bool) -> None:
+    mine, theirs = ours(5, 7).double(), RECURRENT[ours](5, 7, bias=bias, batch_first=batch_first).double()
+    load_torch(mine, theirs)
+    inputs = torch.randn(3, 11, 5, dtype=torch.float64)
+    expected = theirs(inputs)[0] if batch_first else theirs(inputs.transpose(0, 1))[0].transpose(0, 1)
+    torch.testing.assert_close(mine(inputs)[0], expected, rtol=1e-12, atol=1e-12)
+    for name, tensor in mine.state_dict().items():
+        assert torch.equal(tensor, theirs.state_dict().get(name, torch.zeros_like(tensor)))
+
+
+@every_layer
+def test_a_recurrent_layer_gets_a_copy_in_its_own_precision_and_can_be_trained(ours: type) -> None:
+    mine, theirs = ours(5, 7), RECURRENT[ours](5, 7, dtype=torch.float64)
+    before = copy_of(theirs)
+    load_torch(mine, theirs)
+    assert all(parameter.requires_grad and parameter.is_leaf for parameter in mine.parameters())
+    for name, tensor in mine.state_dict().items():
+        assert tensor.dtype == torch.float32
+        assert torch.equal(tensor, before[name].float())
+        tensor.zero_()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in theirs.state_dict().items())
+
+
+def test_a_layer_made_from_ours_is_ours() -> None:
+    class Mine(GRU):
+        pass
+
+    mine, theirs = Mine(5, 7), nn.GRU(5, 7)
+    load_torch(mine, theirs)
+    assert torch.equal(mine.weight_hh_l0, theirs.weight_hh_l0)
+
+
+CLASSES = "ours and theirs: expected MultiHeadAttention, SimpleRNN, GRU or LSTM and its torch.nn counterpart, got "
+WRONG_RECURRENT: dict[str, tuple[nn.Module, nn.Module, type[Exception], str]] = {
+    "two layers": (GRU(5, 7), nn.GRU(5, 7, num_layers=2), ValueError, "num_layers: expected 1, got 2"),
+    "two directions": (
+        GRU(5, 7),
+        nn.GRU(5, 7, bidirectional=True),
+        ValueError,
+        "bidirectional: expected False, got True",
+    ),
+    "relu": (
+        SimpleRNN(5, 7),
+        nn.RNN(5, 7, nonlinearity="relu"),
+        ValueError,
+        "nonlinearity: expected 'tanh', got 'relu'",
+    ),
+    "a projection": (LSTM(5, 7), nn.LSTM(5, 7, proj_size=3), ValueError, "proj_size: expected 0, got 3"),
+    "other input": (GRU(5, 7), nn.GRU(3, 7), ValueError, "input_size: expected 5, got 3"),
+    "other width": (LSTM(5, 7), nn.LSTM(5, 3), ValueError, "hidden_size: expected 7, got 3"),
+    "another cell": (GRU(5, 7), nn.LSTM(5, 7), TypeError, CLASSES + "GRU and LSTM"),
+    "the plain cell": (SimpleRNN(5, 7), nn.GRU(5, 7), TypeError, CLASSES + "SimpleRNN and GRU"),
+    "one step of a cell": (GRU(5, 7), nn.GRUCell(5, 7), TypeError, CLASSES + "GRU and GRUCell"),
+    "ours for theirs": (GRU(5, 7), GRU(5, 7), TypeError, CLASSES + "GRU and GRU"),
+    "attention": (GRU(5, 7), nn.MultiheadAttention(6, 2), TypeError, CLASSES + "GRU and MultiheadAttention"),
+}
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "error", "message"), WRONG_RECURRENT.values(), ids=WRONG_RECURRENT.keys()
+)
+def test_another_recurrent_layer_is_refused_and_ours_unchanged(
+    ours: nn.Module, theirs: nn.Module, error: type[Exception], message: str
+) -> None:
+    before = copy_of(ours)
+    with pytest.raises(error, match=f"^{re.escape(message)}$"):
+        load_torch(ours, theirs)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in ours.state_dict().items())
+
+
+# --- the published pronouncer --------------------------------------------------------------------------------
+
+
+def published(seed: int = 0) -> dict:
+    generator = torch.Generator().manual_seed(seed)
+    shapes = {"enc_emb": (29, 256), "dec_emb": (74, 256), "fc_w": (74, 256), "fc_b": (74,)}
+    for side in ("enc", "dec"):
+        shapes |= {
+            f"{side}_w_ih": (768, 256),
+            f"{side}_w_hh": (768, 256),
+            f"{side}_b_ih": (768,),
+            f"{side}_b_hh": (768,),
+        }
+    return {name: (0.1 * torch.randn(shape, generator=generator)).numpy() for name, shape in shapes.items()}
+
+
+def test_the_published_model_is_its_plain_architecture() -> None:
+    arrays = published()
+    model = load_published_g2p(arrays)
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    layers = {}
+    for side in ("enc", "dec"):
+        layers[side] = nn.GRU(256, 256, batch_first=True)
+        names = {"weight_ih_l0": "w_ih", "weight_hh_l0": "w_hh", "bias_ih_l0": "b_ih", "bias_hh_l0": "b_hh"}
+        layers[side].load_state_dict({ours: tensors[f"{side}_{theirs}"] for ours, theirs in names.items()})
+    source, target = torch.randint(3, 29, (3, 7)), torch.randint(4, 74, (3, 5))
+    _, state = layers["enc"](tensors["enc_emb"][source])
+    outputs, _ = layers["dec"](tensors["dec_emb"][target], state)  # its input is the embedding alone
+    expected = outputs @ tensors["fc_w"].T + tensors["fc_b"]
+    torch.testing.assert_close(model(source, target), expected, rtol=1e-4, atol=1e-5)
+    assert (model.start_id, model.end_id) == (2, 3)
+    assert not model.training
+
+
+def test_a_missing_or_other_array_is_named() -> None:
+    arrays = published()
+    arrays["fc_w"] = arrays["fc_w"][:, :5]
+    with pytest.raises(ValueError, match=r"^fc_w: expected an array \(74, 256\), got \(74, 5\)$"):
+        load_published_g2p(arrays)
+    del arrays["fc_w"]
+    with pytest.raises(ValueError, match=r"^fc_w: expected an array \(74, 256\), got none$"):
+        load_published_g2p(arrays)
