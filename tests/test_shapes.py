@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from transformer_book import shapes
-from transformer_book.shapes import AXES, check_attention, check_mask, shape_text
+from transformer_book.shapes import AXES, check_attention, check_mask, check_widths, shape_text
 
 
 def test_glossary_in_the_docstring_is_the_dictionary() -> None:
@@ -181,3 +181,10 @@ def test_check_attention_says_what_it_expected_and_what_it_got(
 ) -> None:
     with pytest.raises(error, match=f"^{re.escape(message)}$"):
         check_attention(*arguments)
+
+
+def test_check_widths_names_the_first_that_is_below_one() -> None:
+    check_widths()
+    check_widths(d_input=1, d_hidden=7)
+    with pytest.raises(ValueError, match=r"^d_key: expected an integer ≥ 1, got 0$"):
+        check_widths(d_query=3, d_key=0, d_hidden=-1)
