@@ -1,0 +1,146 @@
+"""Every claim of Part I can fail: on stored results that are changed, and on models without the effect."""
+
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from transformer_book.experiments import (
+    REGISTRY,
+    attention_over_length,
+    context_width,
+    copying_models,
+    load_result,
+)
+from transformer_book.experiments.gradient_through_time import jacobian_norms, state_jacobians
+from transformer_book.recurrent import GRU, LSTM, SimpleRNN
+from transformer_book.seq2seq import Seq2Seq
+from transformer_book.tasks.copying import Copying
+from transformer_book.tasks.task import collate
+
+
+def put(index: object, value: float):
+    def change(values):
+        values[(slice(None), *np.atleast_1d(index))] = value
+        return values
+
+    return change
+
+
+def times(factor: float):
+    return lambda values: values * factor
+
+
+TAMPERED = [
+    ("gradient_through_time", "C1.1", "factor_rnn", put([], 0.8)),
+    ("gradient_through_time", "C1.1", "factor_gru", put([], 0.5)),
+    ("gradient_through_time", "C1.1", "factor_gru_open", put([], 0.7)),
+    ("gradient_through_time", "C1.1", "norm_lstm", put([5], 1.0)),
+    ("gradient_through_time", "C1.2", "scaled_rnn", times(0.5)),
+    ("gradient_through_time", "C1.2", "scaled_gru", times(2.0)),
+    ("gradient_through_time", "C1.2", "clip_step", put([1], 3.0)),
+    ("gradient_through_time", "C1.2", "clip_gradient", put([1], 0.1)),
+    ("first_symbol_recall", "C1.3", "recall_gru", put([3], 1.0)),
+    ("first_symbol_recall", "C1.3", "recall_rnn", put([-1], 0.9)),
+    ("first_symbol_recall", "C1.3", "recall_lstm_open", times(0.3)),
+    ("context_vector", "C2.1", "token_gru", put([-3], 0.9)),
+    ("context_vector", "C2.1", "token_lstm", times(0.5)),
+    ("context_vector", "C2.1", "exact_rnn", put([-3], 0.5)),
+    ("context_vector", "C2.2", "bits_gru", put([0], 0.5)),
+    ("context_vector", "C2.2", "bits_lstm", put([], 2.0)),
+    ("context_vector", "C2.2", "bits_rnn", put([-1], 0.6)),
+    ("context_width", "C2.3", "reach", put([-1], 5.0)),
+    ("context_width", "C2.3", "token", put([-1, -1], 0.95)),
+    ("published_pronunciation", "C2.4", "error", put([-1], 0.1)),
+    ("attention_over_length", "C3.1", "token_attention", put([10], 0.9)),
+    ("attention_over_length", "C3.1", "token_gru", put([10], 0.6)),
+    ("attention_over_length", "C3.2", "first_gru", put([], 0.1)),
+    ("attention_over_length", "C3.2", "trained_attention", put([-1], 0.5)),
+    ("date_alignment", "C3.3", "exact", put([], 0.8)),
+    ("date_alignment", "C3.3", "mass_day", put([], 0.15)),
+    ("sequential_time", "C3.4", "slowdown_recurrent", put([], 1.0)),
+    ("sequential_time", "C3.4", "slowdown_decoder", put([], 1.0)),
+    ("sequential_time", "C3.4", "seconds_attention", times(100)),
+    ("pronunciation_twins", "C3.5", "error_gru", put([-1], 0.23)),
+    ("pronunciation_twins", "C3.5", "error_gru", lambda values: values + 0.15),
+]
+
+
+@pytest.mark.parametrize(("name", "claim", "quantity", "change"), TAMPERED)
+def test_a_changed_result_does_not_hold(tamper, name: str, claim: str, quantity: str, change) -> None:
+    result = load_result(name)
+    judge = REGISTRY[name].CLAIMS[claim].judge
+    assert judge(result).holds is True
+    assert judge(tamper(result, quantity, change)).holds is False
+
+
+def test_every_claim_of_part_one_is_tampered_with() -> None:
+    claims = {claim for module in REGISTRY.values() for claim in module.CLAIMS if claim[1] in "123"}
+    assert claims == {claim for _, claim, _, _ in TAMPERED}
+
+
+# --- what the experiments compute ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "reach"), [([1, 0.8, 0.5], 2.0), ([0.5, 0.4, 0.3], 0.0), ([1, 1, 0.95], 5.0), ([1, 0.6, 1], 1.5)]
+)
+def test_reach_by_hand(accuracy: list[float], reach: float) -> None:
+    assert context_width.reach([1, 3, 5], accuracy, 0.9) == pytest.approx(reach)
+
+
+def test_a_geometric_fall_has_its_factor() -> None:
+    result = load_result("attention_over_length")
+    fall = [[0.7**k for k in result.settings["distances"]]] * len(result.seeds)
+    changed = replace(result, values={**result.values, "first_gru": fall})
+    assert attention_over_length.step_factor(changed, "first_gru") == pytest.approx(0.7)
+
+
+@pytest.mark.parametrize("cell", [SimpleRNN, GRU, LSTM])
+def test_state_jacobians_are_those_of_autograd(cell) -> None:
+    torch.manual_seed(0)
+    layer = cell(3, 5).double()
+    inputs = torch.randn(7, 3, dtype=torch.float64)
+    jacobians = state_jacobians(layer, inputs)
+    _, state = layer(inputs[None, :4])
+    parts = state if isinstance(state, tuple) else (state,)
+
+    def rest(*parts: torch.Tensor) -> torch.Tensor:
+        return layer(inputs[None, 4:], parts if len(parts) > 1 else parts[0])[0][0, -1]
+
+    found = torch.autograd.functional.jacobian(rest, tuple(part.detach() for part in parts))
+    expected = torch.cat([part[:, 0] for part in found], dim=1)
+    torch.testing.assert_close(jacobians[3], expected, rtol=1e-10, atol=1e-12)
+    norm = torch.linalg.svdvals(expected)[0]
+    torch.testing.assert_close(jacobian_norms(layer, inputs)[3], norm)
+
+
+def test_a_probe_finds_what_is_there_and_nothing_else() -> None:
+    generator = torch.Generator().manual_seed(0)
+    symbols = torch.randint(10, (3000, 2), generator=generator)
+    noise = torch.randn(3000, 4, generator=generator)
+    features = torch.cat([torch.nn.functional.one_hot(symbols[:, 0], 10).float(), noise], dim=1)
+    split = (features[:2000], symbols[:2000], features[2000:], symbols[2000:])
+    first, second = (copying_models.probe_loss(*split, classes=10) / np.log(2)).tolist()
+    assert first < 0.2
+    assert second == pytest.approx(np.log2(10), abs=0.1)
+
+
+def test_the_jacobian_of_the_first_output_is_that_of_autograd() -> None:
+    model = copying_models.new_copier("gru", "additive", width=7, seed=0)
+    norms = copying_models.first_jacobian(model, length=5, count=3, seed=4)
+    task = Copying("copy", shortest=5, longest=5)
+    examples = task.sample(3, random.Random("gradient/4/5"), split="test")
+    source = collate(examples, task.source_vocabulary, task.target_vocabulary).source
+
+    def logits(embedded: torch.Tensor, row: int) -> torch.Tensor:
+        states, state = model.encoder.recurrent(embedded[None])
+        memory = model.encode(source[row : row + 1])._replace(states=states, state=state)
+        return model.decode(torch.tensor([[Seq2Seq.start_id]]), memory).logits[0, 0]
+
+    for row in range(3):
+        embedded = model.encoder.embedding(source[row]).detach()
+        full = torch.autograd.functional.jacobian(lambda e, row=row: logits(e, row), embedded)  # (V, S, d_embed)
+        assert norms[row] == pytest.approx(float(full[:, 0].norm()), rel=1e-4)
