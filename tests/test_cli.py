@@ -29,6 +29,7 @@ from transformer_book.tasks.copying import Copying
 from transformer_book.tasks.sources import SOURCES, Source, SourceError
 from transformer_book.training import (
     TrainingConfig,
+    asset_file,
     evaluate,
     load_model,
     new_model,
@@ -788,6 +789,34 @@ def test_ship_trains_a_model_from_its_recipe(monkeypatch, tmp_path, capsys) -> N
     assert [len(row) for row in metadata["training"]["bits_left"]] == list(range(1, 21))
     assert metadata["training"]["command"] == "transformer-book ship copying_16"
     assert [path.name for path in tmp_path.iterdir()] == ["copying_16.safetensors"]
+
+
+@pytest.mark.parametrize(("word", "names"), [("dates", ["dates"]), ("all", [*SHIPPED])])
+def test_ship_replaces_the_package_s_own_models_unless_told(
+    monkeypatch: pytest.MonkeyPatch, word: str, names: list[str]
+) -> None:
+    checked, calls = [], []
+
+    def ship(name: str, folder: Path, device: torch.device, progress: bool) -> dict[str, float]:
+        calls.append(folder / f"{name}.safetensors")
+        return {"exact_match": 1.0, "token_accuracy": 1.0, "error_rate": 0.0}
+
+    monkeypatch.setattr(cli, "check_writable", checked.append)
+    monkeypatch.setattr(cli, "ship", ship)
+    assert main(["ship", word, "--device", "cpu"]) == 0
+    assert checked == calls == [asset_file(name) for name in names]
+
+
+def test_ship_refuses_an_output_that_cannot_be_written_before_the_training(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "ship", stop)
+    (tmp_path / "dates.safetensors").mkdir()
+    assert exit_of("ship", "dates", "--output", str(tmp_path), "--device", "cpu") == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    path = tmp_path / "dates.safetensors"
+    assert printed.err == f"transformer-book: {path}: expected a file, got a folder\n"
 
 
 def test_ship_of_an_unknown_model_names_the_known_ones(capsys) -> None:

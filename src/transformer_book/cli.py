@@ -31,6 +31,7 @@ from transformer_book.training import (
     seconds_per_step,
     train,
 )
+from transformer_book.training.saved import ASSETS
 
 # The book's model of each task, for `evaluate` and `predict`.
 DEFAULT_ASSETS = {"copying": "copying_64", "dates": "dates"}
@@ -171,9 +172,9 @@ def _add_ship(commands: Any) -> _Parser:
     command.add_argument(
         "--output",
         type=Path,
-        default=Path(),
+        default=ASSETS,
         metavar="FOLDER",
-        help="where to write NAME.safetensors (default: .)",
+        help="where to write NAME.safetensors (default: over the package's own)",
     )
     command.set_defaults(run=_ship)
     return command
@@ -344,14 +345,14 @@ def _duration(seconds: float) -> str:
 
 def _ship(options: argparse.Namespace) -> int:
     device = pick_device(options.device)
-    options.output.mkdir(parents=True, exist_ok=True)
     for name in SHIPPED if options.name == "all" else [options.name]:
-        recipe = SHIPPED[name]
+        recipe, path = SHIPPED[name], options.output / f"{name}.safetensors"
+        check_writable(path)  # fails before the work, not after it
         print(
             f"{name} on {describe(device)}: {recipe.training.steps} steps of {recipe.training.batch_size} examples"
         )
         metrics = ship(name, options.output, device, progress=True)
-        print(f"  written to {options.output / name}.safetensors\n  {_verdict(metrics, 'test', TEST_COUNT)}")
+        print(f"  written to {path}\n  {_verdict(metrics, 'test', TEST_COUNT)}")
     return 0
 
 
