@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from transformer_book import shapes
-from transformer_book.shapes import AXES, check_attention, check_mask, check_widths, shape_text
+from transformer_book.shapes import (
+    AXES,
+    check_attention,
+    check_ids,
+    check_lengths,
+    check_mask,
+    check_widths,
+    shape_text,
+)
 
 
 def test_glossary_in_the_docstring_is_the_dictionary() -> None:
@@ -188,3 +196,106 @@ def test_check_widths_names_the_first_that_is_below_one() -> None:
     check_widths(d_input=1, d_hidden=7)
     with pytest.raises(ValueError, match=r"^d_key: expected an integer ≥ 1, got 0$"):
         check_widths(d_query=3, d_key=0, d_hidden=-1)
+
+
+# --- ids and lengths -----------------------------------------------------------------------------------------
+
+
+@given(
+    ids=st.lists(st.lists(st.integers(-2, 8), min_size=3, max_size=3), min_size=1, max_size=5),
+    size=st.integers(1, 7),
+    dtype=st.sampled_from([torch.int32, torch.int64]),
+)
+def test_check_ids_accepts_exactly_the_ids_an_embedding_has(
+    ids: list[list[int]], size: int, dtype: torch.dtype
+) -> None:
+    batch = torch.tensor(ids, dtype=dtype)
+    try:
+        torch.nn.Embedding(size, 2)(batch)
+    except IndexError:
+        low, high = int(batch.min()), int(batch.max())
+        message = f"source: expected ids in 0 … {size - 1}, got {low} … {high}"
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            check_ids("source", batch, size)
+    else:
+        check_ids("source", batch, size)
+
+
+WRONG_IDS = {
+    "a list": ([[1, 2]], TypeError, "target: expected an int64 or int32 tensor of ids, got list"),
+    "floats": (floats(2, 3), TypeError, "target: expected an int64 or int32 tensor of ids, got torch.float32"),
+    "booleans": (
+        torch.ones(2, 3, dtype=torch.bool),
+        TypeError,
+        "target: expected an int64 or int32 tensor of ids, got torch.bool",
+    ),
+    "bytes": (
+        torch.ones(2, 3, dtype=torch.uint8),
+        TypeError,
+        "target: expected an int64 or int32 tensor of ids, got torch.uint8",
+    ),
+    "one axis": (
+        torch.ones(3, dtype=torch.int64),
+        ValueError,
+        "target: expected shape (B, length) with B and length ≥ 1, got (3,)",
+    ),
+    "three axes": (
+        torch.ones(2, 3, 5, dtype=torch.int64),
+        ValueError,
+        "target: expected shape (B, length) with B and length ≥ 1, got (2, 3, 5)",
+    ),
+    "no rows": (
+        torch.ones(0, 3, dtype=torch.int64),
+        ValueError,
+        "target: expected shape (B, length) with B and length ≥ 1, got (0, 3)",
+    ),
+    "no positions": (
+        torch.ones(2, 0, dtype=torch.int32),
+        ValueError,
+        "target: expected shape (B, length) with B and length ≥ 1, got (2, 0)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("ids", "error", "message"), WRONG_IDS.values(), ids=WRONG_IDS.keys())
+def test_check_ids_says_what_it_expected_and_what_it_got(
+    ids: Tensor, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=f"^{re.escape(message)}$"):
+        check_ids("target", ids, 7)
+
+
+WRONG_LENGTHS = {
+    "a list": ([2, 3], TypeError, "lengths: expected an integer tensor, got list"),
+    "floats": (floats(2), TypeError, "lengths: expected an integer tensor, got torch.float32"),
+    "complex numbers": (
+        floats(2).to(torch.complex64),
+        TypeError,
+        "lengths: expected an integer tensor, got torch.complex64",
+    ),
+    "booleans": (
+        torch.ones(2, dtype=torch.bool),
+        TypeError,
+        "lengths: expected an integer tensor, got torch.bool",
+    ),
+    "no axis": (torch.tensor(3), ValueError, "lengths: expected shape (B,) with B ≥ 1, got ()"),
+    "two axes": (
+        torch.ones(2, 3, dtype=torch.int64),
+        ValueError,
+        "lengths: expected shape (B,) with B ≥ 1, got (2, 3)",
+    ),
+    "none": (torch.ones(0, dtype=torch.int64), ValueError, "lengths: expected shape (B,) with B ≥ 1, got (0,)"),
+}
+
+
+@pytest.mark.parametrize(("lengths", "error", "message"), WRONG_LENGTHS.values(), ids=WRONG_LENGTHS.keys())
+def test_check_lengths_says_what_it_expected_and_what_it_got(
+    lengths: Tensor, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=f"^{re.escape(message)}$"):
+        check_lengths(lengths)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64], ids=str)
+def test_check_lengths_accepts_any_integers(dtype: torch.dtype) -> None:
+    check_lengths(torch.tensor([3], dtype=dtype))

@@ -232,11 +232,25 @@ def test_the_published_model_is_its_plain_architecture() -> None:
     assert not model.training
 
 
-def test_a_missing_or_other_array_is_named() -> None:
+def test_the_published_weights_are_copied() -> None:
     arrays = published()
-    arrays["fc_w"] = arrays["fc_w"][:, :5]
-    with pytest.raises(ValueError, match=r"^fc_w: expected an array \(74, 256\), got \(74, 5\)$"):
-        load_published_g2p(arrays)
-    del arrays["fc_w"]
-    with pytest.raises(ValueError, match=r"^fc_w: expected an array \(74, 256\), got none$"):
+    before = {name: array.copy() for name, array in arrays.items()}
+    model = load_published_g2p(arrays)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            assert parameter.requires_grad
+            parameter.zero_()
+    assert all((arrays[name] == array).all() for name, array in before.items())
+
+
+@pytest.mark.parametrize("name", published())
+def test_a_missing_or_other_array_is_named(name: str) -> None:
+    arrays = published()
+    shape = arrays[name].shape
+    for other in (arrays[name][..., :5], arrays[name][:5], arrays[name][None], arrays[name].ravel()[:1]):
+        message = f"{name}: expected an array {shape}, got {other.shape}"
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            load_published_g2p(arrays | {name: other})
+    del arrays[name]
+    with pytest.raises(ValueError, match=f"^{re.escape(f'{name}: expected an array {shape}, got none')}$"):
         load_published_g2p(arrays)

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from transformer_book.experiments.published_pronunciation import pronounce
 from transformer_book.tasks import make_task, pronunciation
 from transformer_book.tasks.pronunciation import (
     LETTERS,
@@ -27,6 +28,7 @@ from transformer_book.tasks.pronunciation import (
 )
 from transformer_book.tasks.sources import SOURCES, Source, SourceError, fetch
 from transformer_book.tasks.task import SPLITS, Example, collate
+from transformer_book.weights import load_published_g2p
 
 DICTIONARY = """\
 'bout B AW1 T
@@ -304,6 +306,14 @@ def test_the_published_weights_pronounce(published: Arrays) -> None:
         "zoology": "Z OW0 AA1 L AH0 JH IY0",
     }
     assert [" ".join(way) for way in pronounced_by_torch(published, [*words])] == [*words.values()]
+
+
+def test_the_model_of_the_package_says_what_torch_says(published: Arrays) -> None:
+    model = load_published_g2p(published)
+    assert pronounce(model, ["attention"]) == [["AH0", "T", "EH1", "N", "SH", "AH0", "N"]]
+    for length in (1, 5, 11):
+        words = random.Random(0).sample([word for word in pronunciations() if len(word) == length], 20)
+        assert pronounce(model, words) == pronounced_by_torch(published, words, most=2 * (length + 1))
 
 
 @pytest.mark.parametrize(
