@@ -38,6 +38,7 @@ from transformer_book.training import (
     save_model,
     train,
 )
+from transformer_book.transformer import TransformerConfig
 
 
 @pytest.fixture
@@ -270,7 +271,19 @@ WRONG_TRAINING = {
     "another score": ([*TRAIN, "--score", "none"], "argument --score: invalid choice: 'none'"),
     "a score of nothing": (
         [*TRAIN, "--model", "rnn", "--score", "dot"],
-        "transformer-book: --score: expected with --model attention, got dot with --model rnn",
+        "transformer-book: --score: expected with another model, got with --model rnn",
+    ),
+    "layers of nothing": (
+        [*TRAIN, "--layers", "2"],
+        "transformer-book: --layers: expected with another model, got with --model attention",
+    ),
+    "a cell in a transformer": (
+        [*TRAIN, "--model", "transformer", "--cell", "gru"],
+        "transformer-book: --cell: expected with another model, got with --model transformer",
+    ),
+    "a width that heads do not divide": (
+        [*TRAIN, "--model", "transformer", "--width", "10", "--heads", "4"],
+        "d_model: expected a multiple of num_heads, got d_model 10 and num_heads 4",
     ),
     "no steps": ([*TRAIN, "--steps", "0"], "argument --steps: expected an integer ≥ 1, got '0'"),
     "no width": ([*TRAIN, "--width", "-3"], "argument --width: expected an integer ≥ 1, got '-3'"),
@@ -362,6 +375,7 @@ def test_help_tells_all(capsys: pytest.CaptureFixture[str]) -> None:
     ("command", "words"),
     [
         ("train", ["--model", "--cell", "--score", "--width", "--steps", "--batch", "--learning-rate", "--seed"]),
+        ("train", ["transformer", "--layers", "--heads", "--feed-forward", "--dropout"]),
         ("train", ["--output", "--resume", "--device", "--kind", "--longest", "--dates-in-a-row", "Ctrl-C"]),
         ("evaluate", ["--model-file", "--split", "--count", "--device"]),
         ("predict", ["TEXT", "--model-file", "--device", "standard input"]),
@@ -541,6 +555,24 @@ def test_train_builds_the_model_asked_for(tmp_path: Path, words: list[str], cell
     assert (model.config.cell, model.config.score, model.config.d_hidden) == (cell, score, 7)
     assert task.settings()["kind"] == "reverse"
     assert task.settings()["longest"] == 3
+
+
+def test_train_builds_the_transformer_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "model.safetensors"
+    words = ["--width", "6", "--heads", "2", "--layers", "1", "--feed-forward", "5", "--dropout", "0.2"]
+    assert main([*TRAIN, "--model", "transformer", *words, "--steps", "2", "--output", str(output)]) == 0
+    model, _, _ = load_model(output)
+    config = model.config
+    assert isinstance(config, TransformerConfig)
+    assert (config.d_model, config.num_heads, config.d_ff, config.dropout) == (6, 2, 5, 0.2)
+    assert (config.num_encoder_layers, config.num_decoder_layers, config.norm_first) == (1, 1, True)
+    count = sum(weight.numel() for weight in model.parameters())
+    assert f"transformer, width 6, 1 + 1 layers, 2 heads, {count:,} weights" in capsys.readouterr().out
+    assert main([*TRAIN, "--model", "transformer", "--steps", "1", "--output", str(tmp_path / "default")]) == 0
+    config = load_model(tmp_path / "default")[0].config
+    assert isinstance(config, TransformerConfig)
+    sizes = (config.d_model, config.num_heads, config.d_ff, config.num_decoder_layers, config.dropout)
+    assert sizes == (64, 4, 128, 2, 0.1)
 
 
 def test_the_file_is_called_after_the_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from transformer_book.shapes import (
     AXES,
     check_attention,
     check_ids,
+    check_inputs,
     check_lengths,
     check_mask,
     check_widths,
@@ -296,3 +297,12 @@ def test_check_lengths_says_what_it_expected_and_what_it_got(
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64], ids=str)
 def test_check_lengths_accepts_any_integers(dtype: torch.dtype) -> None:
     check_lengths(torch.tensor([3], dtype=dtype))
+
+
+def test_inputs_of_a_layer_are_three_axes_of_its_width() -> None:
+    right = torch.zeros(2, 5, 7)
+    check_inputs(7, query=right, key=right[:, :0])
+    with pytest.raises(ValueError, match=r"^key: expected shape \(B, length, 7\), got \(2, 5, 6\)$"):
+        check_inputs(7, query=right, key=right[..., 1:])
+    with pytest.raises(ValueError, match=r"^query: expected shape \(B, length, 7\), got \(5, 7\)$"):
+        check_inputs(7, query=right[0], key=right)

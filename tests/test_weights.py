@@ -4,12 +4,18 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from transformer_book.attention import MultiHeadAttention
 from transformer_book.recurrent import GRU, LSTM, SimpleRNN
+from transformer_book.transformer import Transformer, TransformerConfig
 from transformer_book.weights import load_published_g2p, load_torch
 
 D, H = 21, 3
+CLASSES = (
+    "ours and theirs: expected one of MultiHeadAttention, SimpleRNN, GRU, LSTM, EncoderLayer, DecoderLayer, "
+    "Transformer and its torch.nn counterpart, got "
+)
 
 
 def make_theirs(**options: object) -> nn.MultiheadAttention:
@@ -65,14 +71,12 @@ WRONG_USE: dict[str, tuple[Callable[[], nn.Module], type[Exception], str]] = {
     "another class": (
         lambda: nn.Linear(D, D),
         TypeError,
-        "ours and theirs: expected MultiHeadAttention, SimpleRNN, GRU or LSTM and its torch.nn counterpart, "
-        "got MultiHeadAttention and Linear",
+        CLASSES + "MultiHeadAttention and Linear",
     ),
     "ours for theirs": (
         lambda: MultiHeadAttention(D, H),
         TypeError,
-        "ours and theirs: expected MultiHeadAttention, SimpleRNN, GRU or LSTM and its torch.nn counterpart, "
-        "got MultiHeadAttention and MultiHeadAttention",
+        CLASSES + "MultiHeadAttention and MultiHeadAttention",
     ),
     "other heads": (lambda: nn.MultiheadAttention(D, 7), ValueError, "num_heads: expected 3, got 7"),
     "other width": (
@@ -160,7 +164,6 @@ def test_a_layer_made_from_ours_is_ours() -> None:
     assert torch.equal(mine.weight_hh_l0, theirs.weight_hh_l0)
 
 
-CLASSES = "ours and theirs: expected MultiHeadAttention, SimpleRNN, GRU or LSTM and its torch.nn counterpart, got "
 WRONG_RECURRENT: dict[str, tuple[nn.Module, nn.Module, type[Exception], str]] = {
     "two layers": (GRU(5, 7), nn.GRU(5, 7, num_layers=2), ValueError, "num_layers: expected 1, got 2"),
     "two directions": (
@@ -196,6 +199,79 @@ def test_another_recurrent_layer_is_refused_and_ours_unchanged(
     with pytest.raises(error, match=f"^{re.escape(message)}$"):
         load_torch(ours, theirs)
     assert all(torch.equal(tensor, before[name]) for name, tensor in ours.state_dict().items())
+
+
+# --- the Transformer ------------------------------------------------------------------------------------------
+
+CONFIG = TransformerConfig(5, 7, d_model=6, num_heads=2, d_ff=11, num_encoder_layers=2, num_decoder_layers=1)
+
+
+def torch_transformer(**options: object) -> nn.Transformer:
+    sizes = {"num_encoder_layers": 2, "num_decoder_layers": 1, "dim_feedforward": 11, "batch_first": True}
+    return nn.Transformer(6, 2, **{**sizes, **options})
+
+
+def without_norm() -> nn.Transformer:
+    theirs = torch_transformer()
+    theirs.decoder.norm = None
+    return theirs
+
+
+WRONG_TRANSFORMER: dict[str, tuple[Callable[[], nn.Module], str]] = {
+    "another order": (lambda: torch_transformer(norm_first=True), "norm_first: expected False, got True"),
+    "another depth": (
+        lambda: torch_transformer(num_decoder_layers=2),
+        "num_decoder_layers: expected 1, got 2",
+    ),
+    "another encoder": (
+        lambda: torch_transformer(num_encoder_layers=1),
+        "num_encoder_layers: expected 2, got 1",
+    ),
+    "other heads": (lambda: nn.Transformer(6, 3, 2, 1, 11, batch_first=True), "num_heads: expected 2, got 3"),
+    "another hidden width": (
+        lambda: torch_transformer(dim_feedforward=13),
+        "weight: expected shape (11, 6), got (13, 6)",
+    ),
+    "another ε": (lambda: torch_transformer(layer_norm_eps=1e-6), "layer_norm_eps: expected 1e-05, got 1e-06"),
+    "no final norm": (without_norm, "decoder: expected a final layer norm, got none"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor:UserWarning")  # torch's remark on its own fast path
+@pytest.mark.parametrize(("theirs", "message"), WRONG_TRANSFORMER.values(), ids=WRONG_TRANSFORMER.keys())
+def test_another_transformer_is_refused_and_ours_unchanged(theirs: Callable[[], nn.Module], message: str) -> None:
+    ours = Transformer(CONFIG)
+    before = copy_of(ours)
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        load_torch(ours, theirs())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in ours.state_dict().items())
+
+
+@pytest.mark.parametrize("activation", ["gelu", F.gelu, torch.tanh])
+def test_another_activation_is_refused(activation: object) -> None:
+    ours = Transformer(CONFIG).encoder_layers[0]
+    with pytest.raises(ValueError, match=r"^activation: expected relu, got "):
+        load_torch(ours, nn.TransformerEncoderLayer(6, 2, 11, activation=activation))
+
+
+@pytest.mark.parametrize("activation", ["relu", F.relu, torch.relu, nn.ReLU()])
+def test_relu_is_known_under_all_its_names(activation: object) -> None:
+    ours = Transformer(CONFIG).encoder_layers[0]
+    theirs = nn.TransformerEncoderLayer(6, 2, 11, activation=activation, bias=False)
+    load_torch(ours, theirs)
+    assert torch.equal(ours.feed_forward.output.weight, theirs.linear2.weight)
+    assert (ours.feed_forward.output.bias == 0).all()
+    assert (ours.attention_residual.norm.bias == 0).all()
+
+
+def test_embeddings_and_readout_of_ours_stay() -> None:
+    ours = Transformer(CONFIG)
+    before = copy_of(ours)
+    load_torch(ours, torch_transformer())
+    kept = {name for name, tensor in ours.state_dict().items() if torch.equal(tensor, before[name])}
+    names = {"source_embedding.tokens.weight", "target_embedding.tokens.weight", "readout.weight", "readout.bias"}
+    assert names <= kept
+    assert not any("attention.query.weight" in name for name in kept)
 
 
 # --- the published pronouncer --------------------------------------------------------------------------------

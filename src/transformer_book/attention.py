@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from transformer_book.shapes import check_attention, check_lengths, check_mask, shape_text
+from transformer_book.shapes import check_attention, check_inputs, check_lengths, check_mask, shape_text
 
 
 def causal_mask(length: int, device: torch.device | str | None = None) -> Tensor:
@@ -290,12 +290,34 @@ class MultiHeadAttention(nn.Module):
         ValueError
             A width is not `d_model`, or shapes do not fit together.
         """
-        d_model = self.query.in_features
-        for name, tensor in (("query", query), ("key", key), ("value", value)):
-            if tensor.ndim != 3 or tensor.shape[-1] != d_model:
-                raise ValueError(f"{name}: expected shape (B, length, {d_model}), got {shape_text(tensor)}")
-        q = split_heads(self.query(query), self.num_heads)  # (B, H, T, K)
+        return self.attend(query, *self.project(key, value), mask)
+
+    def project(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Project keys and values and cut them into heads, for `attend`.
+
+        Parameters
+        ----------
+        key, value
+            Shape ``(B, S, D)``.
+
+        Returns
+        -------
+        k, v : Tensor
+            Shape ``(B, H, S, K)`` each. A decoder keeps them, for they do not change while it writes.
+
+        Raises
+        ------
+        ValueError
+            A width is not `d_model`, or an argument does not have three axes.
+        """
+        check_inputs(self.key.in_features, key=key, value=value)
         k = split_heads(self.key(key), self.num_heads)  # (B, H, S, K)
         v = split_heads(self.value(value), self.num_heads)  # (B, H, S, K)
+        return k, v
+
+    def attend(self, query: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Attend to keys and values that `project` has made; otherwise as `forward`."""
+        check_inputs(self.query.in_features, query=query)
+        q = split_heads(self.query(query), self.num_heads)  # (B, H, T, K)
         blend, weights = scaled_dot_product_attention(q, k, v, mask)  # (B, H, T, K), (B, H, T, S)
         return self.output(merge_heads(blend)), weights  # (B, T, D)

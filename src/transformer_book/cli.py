@@ -15,11 +15,13 @@ from transformer_book.device import describe, pick_device
 from transformer_book.experiments import REGISTRY, load_result, result_file, results_folder
 from transformer_book.experiments.shipped import SHIPPED, TEST_COUNT, ship
 from transformer_book.files import check_writable
-from transformer_book.seq2seq import CELLS, SCORES, Seq2Seq, Seq2SeqConfig
+from transformer_book.seq2seq import CELLS, SCORES, Seq2SeqConfig
 from transformer_book.tasks import TASKS, make_task
 from transformer_book.tasks.sources import SOURCES, SourceError, fetch
 from transformer_book.tasks.task import SPLITS, Example, Split, Task
 from transformer_book.training import (
+    Config,
+    Model,
     TrainingConfig,
     asset_file,
     evaluate,
@@ -32,9 +34,16 @@ from transformer_book.training import (
     train,
 )
 from transformer_book.training.saved import ASSETS
+from transformer_book.transformer import TransformerConfig
 
 # The book's model of each task, for `evaluate` and `predict`.
 DEFAULT_ASSETS = {"copying": "copying_64", "dates": "dates"}
+# Model of `train` → the options that only some models have.
+MODEL_OPTIONS = {
+    "rnn": ("cell",),
+    "attention": ("cell", "score"),
+    "transformer": ("layers", "heads", "feed_forward", "dropout"),
+}
 TASK_OPTIONS = ("kind", "longest", "dates_in_a_row")
 VALIDATION_COUNT = 1000
 
@@ -94,13 +103,17 @@ def _add_train(commands: Any) -> _Parser:
     _add_task(command)
     command.add_argument(
         "--model",
-        choices=("rnn", "attention"),
+        choices=MODEL_OPTIONS,
         default="attention",
-        help="rnn: one context vector; attention (default): look back at every step",
+        help="rnn: one context vector; attention (default): look back at every step; transformer",
     )
-    command.add_argument("--cell", choices=CELLS, default="gru", help=f"{', '.join(CELLS)}; default gru")
+    command.add_argument("--cell", choices=CELLS, help=f"of rnn and attention: {', '.join(CELLS)}; default gru")
     scores = ", ".join(SCORES[1:])
     command.add_argument("--score", choices=SCORES[1:], help=f"of attention: {scores}; default additive")
+    for name, default in (("--layers", 2), ("--heads", 4), ("--feed-forward", 128)):
+        text = f"of transformer; default {default}"
+        command.add_argument(name, type=_positive, metavar="N", help=text)
+    command.add_argument("--dropout", type=float, metavar="X", help="of transformer; default 0.1")
     for name, default in (("--width", 64), ("--steps", 1000), ("--batch", 64)):
         command.add_argument(name, type=_positive, default=default, metavar="N", help=f"default {default}")
     command.add_argument(
@@ -271,15 +284,30 @@ def _chosen_task(options: argparse.Namespace) -> Task:
     return make_task(options.task, **chosen)
 
 
-def _model_config(options: argparse.Namespace, task: Task) -> Seq2SeqConfig:
-    if options.model == "rnn" and options.score is not None:
-        raise ValueError(f"--score: expected with --model attention, got {options.score} with --model rnn")
-    return Seq2SeqConfig(
-        source_vocab=len(task.source_vocabulary),
-        target_vocab=len(task.target_vocabulary),
-        d_hidden=options.width,
-        cell=options.cell,
-        score="none" if options.model == "rnn" else options.score or "additive",
+def _model_config(options: argparse.Namespace, task: Task) -> Config:
+    """Make the configuration asked for; an option left out has the default of the configuration."""
+    kept = MODEL_OPTIONS[options.model]
+    others = [name for names in MODEL_OPTIONS.values() for name in names if name not in kept]
+    for name in others:
+        if getattr(options, name) is not None:
+            raise ValueError(
+                f"--{name.replace('_', '-')}: expected with another model, got with --model {options.model}"
+            )
+    chosen = {name: getattr(options, name) for name in kept if getattr(options, name) is not None}
+    sizes = (len(task.source_vocabulary), len(task.target_vocabulary))
+    if options.model != "transformer":
+        chosen.setdefault("score", "none" if options.model == "rnn" else "additive")
+        return Seq2SeqConfig(*sizes, d_hidden=options.width, **chosen)
+    layers = chosen.pop("layers", 2)
+    return TransformerConfig(
+        *sizes,
+        d_model=options.width,
+        num_heads=chosen.pop("heads", 4),
+        d_ff=chosen.pop("feed_forward", 128),
+        num_encoder_layers=layers,
+        num_decoder_layers=layers,
+        norm_first=True,
+        **chosen,
     )
 
 
@@ -307,7 +335,7 @@ def _source(task: Task, text: str) -> Sequence[str]:
         raise ValueError(f"{text!r}: {error}") from None
 
 
-def _load(options: argparse.Namespace) -> tuple[Seq2Seq, Task]:
+def _load(options: argparse.Namespace) -> tuple[Model, Task]:
     name: str = options.task
     try:
         path = options.model_file or asset_file(DEFAULT_ASSETS.get(name, name))
@@ -325,10 +353,13 @@ def _examples(task: Task, split: Split, count: int) -> Sequence[Example]:
     return task.sample(count, random.Random(0), split=split)
 
 
-def _describe(model: Seq2Seq) -> str:
+def _describe(model: Model) -> str:
     config = model.config
-    context = "one context vector" if config.score == "none" else f"{config.score} attention"
     weights = sum(weight.numel() for weight in model.parameters())
+    if isinstance(config, TransformerConfig):
+        depth = f"{config.num_encoder_layers} + {config.num_decoder_layers} layers"
+        return f"transformer, width {config.d_model}, {depth}, {config.num_heads} heads, {weights:,} weights"
+    context = "one context vector" if config.score == "none" else f"{config.score} attention"
     return f"{config.cell}, width {config.d_hidden}, {context}, {weights:,} weights"
 
 

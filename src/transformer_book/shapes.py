@@ -119,6 +119,26 @@ def check_widths(**widths: int) -> None:
             raise ValueError(f"{name}: expected an integer ≥ 1, got {width}")
 
 
+def check_inputs(d_model: int, **inputs: Tensor) -> None:
+    """Check the inputs of a layer.
+
+    Parameters
+    ----------
+    d_model
+        Width D expected.
+    inputs
+        By name, each ``(B, length, D)``.
+
+    Raises
+    ------
+    ValueError
+        A tensor has another width or other than three axes; the message names it.
+    """
+    for name, tensor in inputs.items():
+        if tensor.ndim != 3 or tensor.shape[-1] != d_model:
+            raise ValueError(f"{name}: expected shape (B, length, {d_model}), got {shape_text(tensor)}")
+
+
 def check_ids(name: str, ids: Tensor, vocabulary_size: int) -> None:
     """Check a batch of token ids.
 

@@ -27,8 +27,9 @@ from transformer_book.training import (
     seconds_per_step,
     train,
 )
+from transformer_book.training import loop as loop_module
 
-Make = Callable[..., Seq2Seq]
+Make = Callable[..., Any]
 Same = Callable[[nn.Module, nn.Module], bool]
 SHORT = TrainingConfig(steps=7, batch_size=3, learning_rate=0.1, warmup=0.3, clip_norm=0.5, seed=11)
 
@@ -112,6 +113,51 @@ def test_weights_depend_on_the_seed_alone(same: Same) -> None:
     assert same(first, new_model(config, 5))
     assert not same(first, new_model(config, 6))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_transformer_s_weights_depend_on_the_seed_alone(
+    make_transformer: Callable[..., Any], same: Same
+) -> None:
+    first = make_transformer(5)
+    torch.manual_seed(2)
+    assert same(first, make_transformer(5))
+    assert not same(first, make_transformer(6))
+
+
+def test_dropout_depends_on_seed_and_step_alone(
+    task: Copying,
+    make_transformer: Callable[..., Any],
+    same: Same,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Interrupted after two steps and resumed in another random state, it ends in the same weights."""
+    whole, again = make_transformer(), make_transformer()
+    losses = train(whole, task, SHORT)
+    torch.manual_seed(99)
+    steps: list[int] = []
+
+    def stop(*_: object) -> None:
+        steps.append(1)
+        if len(steps) == 3:
+            raise KeyboardInterrupt
+
+    handle = again.register_forward_hook(stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(again, task, SHORT, checkpoint=tmp_path / "checkpoint")
+    handle.remove()
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    resumed = make_transformer()
+    assert train(resumed, task, SHORT, checkpoint=tmp_path / "checkpoint") == losses
+    assert same(resumed, whole)
+    assert torch.equal(torch.get_rng_state(), before)
+    another = make_transformer()
+    monkeypatch.setattr(
+        loop_module, "make_batch", lambda task, config, step, device: make_batch(task, SHORT, step)
+    )
+    assert train(another, task, replace(SHORT, seed=12)) != losses  # the same examples, other units dropped
+    assert len({round(loss, 6) for loss in losses}) == len(losses)
 
 
 def test_a_batch_depends_on_seed_and_step_alone(task: Copying) -> None:

@@ -15,6 +15,7 @@ from transformer_book.files import commit
 from transformer_book.seq2seq import Seq2Seq
 from transformer_book.tasks.copying import Copying
 from transformer_book.training import asset_file, load_asset, load_model, predict, save_model
+from transformer_book.transformer import Transformer
 
 Make = Callable[..., Seq2Seq]
 Same = Callable[[torch.nn.Module, torch.nn.Module], bool]
@@ -50,6 +51,21 @@ def test_what_was_saved_comes_back(
     assert metadata["task"]["symbols"] == {"source": list("0123456789"), "target": list("0123456789")}
     assert predict(loaded, its_task, ["123", "4"]) == predict(model, task, ["123", "4"])
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_transformer_comes_back(
+    tmp_path: Path, make_transformer: Callable[..., Transformer], same: Same, task: Copying
+) -> None:
+    path = tmp_path / "model.safetensors"
+    model = make_transformer(seed=3, norm_first=True, positions="learned", num_decoder_layers=2)
+    save_model(path, model, task, TRAINING)
+    loaded, its_task, metadata = load_model(path)
+    assert isinstance(loaded, Transformer)
+    assert loaded.config == model.config
+    assert same(loaded, model)
+    assert not loaded.training
+    assert metadata["architecture"] == "Transformer"
+    assert predict(loaded, its_task, ["123", "4"]) == predict(model, task, ["123", "4"])
 
 
 def test_it_is_a_plain_safetensors_file(stored: Path, make_model: Make) -> None:
@@ -95,7 +111,7 @@ def test_files_of_others_are_refused(tmp_path: Path) -> None:
     path.write_text("my diary, which is longer than eight bytes", encoding="utf-8")
     refused(path, ".+")
     save_file({"weight": torch.zeros(3)}, path)
-    refused(path, r"expected the mark 'transformer-book model 1'\)$")
+    refused(path, r"expected the mark 'transformer-book model 2'\)$")
     save_file({"weight": torch.zeros(3)}, path, {"transformer_book": "[1]"})
     refused(path, ".+")
 
@@ -112,8 +128,10 @@ def rewritten(path: Path, change: Callable[[dict[str, Any], dict[str, torch.Tens
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda metadata, _: metadata.update(format="transformer-book model 2"), "expected the mark"),
+        (lambda metadata, _: metadata.update(format="transformer-book model 3"), "expected the mark"),
         (lambda metadata, _: metadata.pop("model"), "'model'"),
+        (lambda metadata, _: metadata.update(architecture="Mamba"), "'Mamba'"),
+        (lambda metadata, _: metadata.update(architecture="Transformer"), ".*unexpected keyword argument"),
         (lambda metadata, _: metadata["model"].update(cell="qrnn"), "cell: expected one of"),
         (lambda metadata, _: metadata["model"].update(depth=2), ".*unexpected keyword argument 'depth'"),
         (lambda metadata, _: metadata["model"].update(d_hidden=11), r"Error\(s\) in loading state_dict"),
@@ -125,7 +143,19 @@ def rewritten(path: Path, change: Callable[[dict[str, Any], dict[str, torch.Tens
             "its vocabulary is no longer that of",
         ),
     ],
-    ids=["version", "no model", "cell", "part", "width", "weight", "task", "setting", "vocabulary"],
+    ids=[
+        "version",
+        "no model",
+        "architecture",
+        "another",
+        "cell",
+        "part",
+        "width",
+        "weight",
+        "task",
+        "setting",
+        "vocabulary",
+    ],
 )
 def test_a_file_that_does_not_fit_is_refused(
     stored: Path, change: Callable[[dict[str, Any], dict[str, torch.Tensor]], None], reason: str

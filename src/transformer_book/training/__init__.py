@@ -7,13 +7,15 @@ from transformer_book.training.loop import (
     learning_rate,
     make_batch,
     masked_cross_entropy,
-    new_model,
     seconds_per_step,
     train,
 )
+from transformer_book.training.models import Config, Model, new_model
 from transformer_book.training.saved import asset_file, load_asset, load_model, save_model
 
 __all__ = [
+    "Config",
+    "Model",
     "TrainingConfig",
     "asset_file",
     "evaluate",

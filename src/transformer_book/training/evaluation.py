@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 
 from transformer_book.decoding import greedy_decode
-from transformer_book.seq2seq import Seq2Seq
 from transformer_book.tasks.metrics import error_rate, exact_match, token_accuracy
 from transformer_book.tasks.task import Example, Task, collate
+from transformer_book.training.models import Model
 
 
-def predict(
-    model: Seq2Seq, task: Task, sources: Sequence[Sequence[str]], batch_size: int = 256
-) -> list[list[str]]:
+def predict(model: Model, task: Task, sources: Sequence[Sequence[str]], batch_size: int = 256) -> list[list[str]]:
     """Write the target of each source, greedily.
 
     Parameters
@@ -48,7 +46,7 @@ def predict(
     return predictions
 
 
-def evaluate(model: Seq2Seq, task: Task, examples: Sequence[Example], batch_size: int = 256) -> dict[str, float]:
+def evaluate(model: Model, task: Task, examples: Sequence[Example], batch_size: int = 256) -> dict[str, float]:
     """Compare what a model writes with the targets.
 
     Parameters

@@ -4,6 +4,8 @@ import copy
 import math
 import random
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,10 @@ from torch.nn.utils import clip_grad_norm_
 from tqdm.auto import tqdm
 
 from transformer_book.device import CPU
-from transformer_book.seq2seq import Seq2Seq, Seq2SeqConfig
 from transformer_book.shapes import shape_text
 from transformer_book.tasks.task import Batch, Task, collate
 from transformer_book.training.checkpoint import load_checkpoint, save_checkpoint
+from transformer_book.training.models import Model
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class TrainingConfig:
     clip_norm
         A gradient longer than this is shortened to it.
     seed
-        Which examples are drawn: the batch of step i depends on this and on i alone.
+        Which examples are drawn and what dropout drops: both depend, in step i, on this and on i alone.
 
     Raises
     ------
@@ -62,21 +64,6 @@ class TrainingConfig:
                 raise ValueError(f"{name}: expected a number > 0, got {getattr(self, name)}")
         if not 0 <= self.warmup <= 1:
             raise ValueError(f"warmup: expected a part of the steps from 0 to 1, got {self.warmup}")
-
-
-def new_model(config: Seq2SeqConfig, seed: int) -> Seq2Seq:
-    """Make a model whose weights depend on `seed` alone; torch's own random state is left as it was.
-
-    Parameters
-    ----------
-    config
-        Sizes and parts.
-    seed
-        Of the initial weights.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would also seed the GPUs
-        return Seq2Seq(config)
 
 
 def masked_cross_entropy(logits: Tensor, target: Tensor, pad_id: int = 0) -> Tensor:
@@ -135,7 +122,7 @@ def make_batch(task: Task, config: TrainingConfig, step: int, device: torch.devi
 
 
 def train(
-    model: Seq2Seq,
+    model: Model,
     task: Task,
     config: TrainingConfig,
     device: torch.device = CPU,
@@ -196,7 +183,8 @@ def train(
     try:
         with tqdm(initial=len(losses), total=config.steps, unit="step", disable=not progress) as bar:
             for step in range(len(losses), config.steps):
-                loss = _gradient(model, make_batch(task, config, step, device), config.clip_norm, step)
+                with _random_state(config.seed, step, device):
+                    loss = _gradient(model, make_batch(task, config, step, device), config.clip_norm, step)
                 consistent = False  # interrupted from here on, weights would be partly new and partly old
                 optimizer.param_groups[0]["lr"] = learning_rate(step, config)
                 optimizer.step()
@@ -212,7 +200,7 @@ def train(
     return losses
 
 
-def seconds_per_step(model: Seq2Seq, task: Task, config: TrainingConfig, device: torch.device = CPU) -> float:
+def seconds_per_step(model: Model, task: Task, config: TrainingConfig, device: torch.device = CPU) -> float:
     """Time three training steps on a copy of the model, to say beforehand how long a training will take."""
     trial = copy.deepcopy(model)
     train(trial, task, replace(config, steps=1), device)  # the first step of a process is slow
@@ -221,7 +209,18 @@ def seconds_per_step(model: Seq2Seq, task: Task, config: TrainingConfig, device:
     return (time.perf_counter() - start) / 3
 
 
-def _gradient(model: Seq2Seq, batch: Batch, clip_norm: float, step: int) -> float:
+@contextmanager
+def _random_state(seed: int, step: int, device: torch.device) -> Iterator[None]:
+    """Give a step random numbers of its own, for dropout; torch's own random state is left as it was."""
+    generator = random.Random(f"{seed}/{step}/dropout")
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.default_generator.manual_seed(generator.getrandbits(63))
+        if device.type == "cuda":
+            torch.cuda.manual_seed(generator.getrandbits(63))
+        yield
+
+
+def _gradient(model: Model, batch: Batch, clip_norm: float, step: int) -> float:
     """Leave the clipped gradient in the parameters and return the loss."""
     model.zero_grad()
     logits = model(batch.source, batch.target[:, :-1])  # (B, T, V)
@@ -236,7 +235,7 @@ def _gradient(model: Seq2Seq, batch: Batch, clip_norm: float, step: int) -> floa
     return loss.item()
 
 
-def _identity(model: Seq2Seq, task: Task, config: TrainingConfig) -> dict[str, Any]:
+def _identity(model: Model, task: Task, config: TrainingConfig) -> dict[str, Any]:
     return {
         "model": asdict(model.config),
         "task": {"name": task.name, **task.settings()},

@@ -10,16 +10,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from transformer_book.files import commit, replacing
-from transformer_book.seq2seq import Seq2Seq, Seq2SeqConfig
 from transformer_book.tasks import make_task
 from transformer_book.tasks.task import Task
-from transformer_book.training.loop import new_model
+from transformer_book.training.models import CONFIGS, Model, new_model
 
-FORMAT = "transformer-book model 1"
+FORMAT = "transformer-book model 2"
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 
 
-def save_model(path: Path, model: Seq2Seq, task: Task, training: dict[str, Any]) -> None:
+def save_model(path: Path, model: Model, task: Task, training: dict[str, Any]) -> None:
     """Write a model, atomically: the file is the old one or the new one, never half of either.
 
     Parameters
@@ -33,6 +32,7 @@ def save_model(path: Path, model: Seq2Seq, task: Task, training: dict[str, Any])
     """
     metadata = {
         "format": FORMAT,
+        "architecture": type(model).__name__,
         "model": asdict(model.config),
         "task": {"name": task.name, "settings": task.settings(), "symbols": _symbols(task)},
         "training": training,
@@ -44,7 +44,7 @@ def save_model(path: Path, model: Seq2Seq, task: Task, training: dict[str, Any])
         save_file(weights, part, {"transformer_book": json.dumps(metadata, allow_nan=False)})
 
 
-def load_model(path: Path) -> tuple[Seq2Seq, Task, dict[str, Any]]:
+def load_model(path: Path) -> tuple[Model, Task, dict[str, Any]]:
     """Read a saved model.
 
     Parameters
@@ -54,12 +54,12 @@ def load_model(path: Path) -> tuple[Seq2Seq, Task, dict[str, Any]]:
 
     Returns
     -------
-    model : Seq2Seq
+    model : Seq2Seq or Transformer
         On the CPU.
     task : Task
         What it was trained on.
     metadata : dict
-        Of the file: ``model``, ``task``, ``training``, ``version``, ``commit``.
+        Of the file: ``architecture``, ``model``, ``task``, ``training``, ``version``, ``commit``.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def load_model(path: Path) -> tuple[Seq2Seq, Task, dict[str, Any]]:
         metadata = json.loads(text)
         if metadata.get("format") != FORMAT:
             raise ValueError(f"expected the mark {FORMAT!r}")
-        model = new_model(Seq2SeqConfig(**metadata["model"]), seed=0)
+        model = new_model(CONFIGS[metadata["architecture"]](**metadata["model"]), seed=0)
         model.load_state_dict(weights)
         task = make_task(metadata["task"]["name"], **metadata["task"]["settings"])
         if _symbols(task) != metadata["task"]["symbols"]:
@@ -88,7 +88,7 @@ def load_model(path: Path) -> tuple[Seq2Seq, Task, dict[str, Any]]:
     return model.eval(), task, metadata
 
 
-def load_asset(name: str) -> tuple[Seq2Seq, Task, dict[str, Any]]:
+def load_asset(name: str) -> tuple[Model, Task, dict[str, Any]]:
     """Read a model that comes with the package; see `load_model`.
 
     Raises

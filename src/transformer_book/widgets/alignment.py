@@ -36,7 +36,9 @@ def shipped() -> tuple[Seq2Seq, Task]:
     FileNotFoundError
         There is none.
     """
-    return load_asset("dates")[:2]
+    model, task, _ = load_asset("dates")
+    assert isinstance(model, Seq2Seq)
+    return model, task
 
 
 class Alignment(Widget):

@@ -46,6 +46,7 @@ def shipped(width: int) -> Copier:
         There is none of that width.
     """
     model, _, metadata = load_asset(f"copying_{width}")
+    assert isinstance(model, Seq2Seq)
     return Copier(model, metadata["training"]["bits_left"])
 
 

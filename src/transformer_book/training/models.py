@@ -1,0 +1,33 @@
+"""The models that can be trained, saved and loaded: a configuration decides which."""
+
+from typing import TypeAlias, overload
+
+import torch
+
+from transformer_book.seq2seq import Seq2Seq, Seq2SeqConfig
+from transformer_book.transformer import Transformer, TransformerConfig
+
+Config: TypeAlias = Seq2SeqConfig | TransformerConfig
+Model: TypeAlias = Seq2Seq | Transformer
+
+#: Name of the architecture, as saved files have it → its configuration.
+CONFIGS: dict[str, type[Config]] = {"Seq2Seq": Seq2SeqConfig, "Transformer": TransformerConfig}
+
+
+@overload
+def new_model(config: Seq2SeqConfig, seed: int) -> Seq2Seq: ...
+@overload
+def new_model(config: TransformerConfig, seed: int) -> Transformer: ...
+def new_model(config: Config, seed: int) -> Model:
+    """Make a model whose weights depend on `seed` alone; torch's own random state is left as it was.
+
+    Parameters
+    ----------
+    config
+        Sizes and parts; of a `Seq2Seq` or of a `Transformer`.
+    seed
+        Of the initial weights.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would also seed the GPUs
+        return Seq2Seq(config) if isinstance(config, Seq2SeqConfig) else Transformer(config)
