@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -807,7 +808,7 @@ def test_the_book_s_own_model_is_the_default(
 
 
 def test_ship_trains_a_model_from_its_recipe(monkeypatch, tmp_path, capsys) -> None:
-    recipe = Recipe("copying", 5, "none", TrainingConfig(steps=2, batch_size=3))
+    recipe = Recipe("copying", partial(Seq2SeqConfig, d_hidden=5), TrainingConfig(steps=2, batch_size=3))
     monkeypatch.setitem(SHIPPED, "copying_16", recipe)
     monkeypatch.setattr(shipped, "bits_left", lambda model, length, count, seed: [0.0] * length)
     assert main(["ship", "copying_16", "--output", str(tmp_path), "--device", "cpu"]) == 0

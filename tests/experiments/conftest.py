@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,3 +22,14 @@ def tamper() -> Callable[[Result, str, Change], Result]:
         return replace(result, values=values)
 
     return change
+
+
+@pytest.fixture
+def made_up() -> Callable[..., Result]:
+    """Return a function that makes a result of given values: ``made_up(name, values, **settings)``."""
+
+    def make(name: str, values: dict[str, Any], **settings: Any) -> Result:
+        seeds = list(range(len(next(iter(values.values())))))
+        return Result(name, seeds, settings, values, {"device": "cpu"}, "", "", "", 0.0)
+
+    return make

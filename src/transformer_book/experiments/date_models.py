@@ -1,7 +1,6 @@
 """Small Transformers that read dates: how the experiments and the shipped model make and train them."""
 
 import random
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,30 +13,24 @@ from transformer_book.transformer import Transformer, TransformerConfig
 LEARNING_RATE = 1e-2
 
 
-def reader_config(**parts: Any) -> TransformerConfig:
-    """Choose the sizes of a Transformer that reads dates: one layer in each stack, unless `parts` say otherwise.
-
-    There is no dropout, since no training date is seen twice.
-    """
-    task = Dates()
-    config = TransformerConfig(
-        source_vocab=len(task.source_vocabulary),
-        target_vocab=len(task.target_vocabulary),
-        d_model=32,
-        num_heads=4,
-        d_ff=64,
-        num_encoder_layers=1,
-        num_decoder_layers=1,
-        dropout=0.0,
-        norm_first=True,
-        max_length=64,
-    )
-    return replace(config, **parts)
+#: Sizes of a small Transformer: one layer in each stack. No dropout, since no training date is seen twice.
+SMALL: dict[str, Any] = {
+    "d_model": 32,
+    "num_heads": 4,
+    "d_ff": 64,
+    "num_encoder_layers": 1,
+    "num_decoder_layers": 1,
+    "dropout": 0.0,
+    "norm_first": True,
+    "max_length": 64,
+}
 
 
 def new_reader(seed: int, **parts: Any) -> Transformer:
-    """Make an untrained Transformer that reads dates; `parts` as in `reader_config`."""
-    return new_model(reader_config(**parts), seed)
+    """Make an untrained Transformer that reads dates, of the sizes `SMALL` unless `parts` say otherwise."""
+    task = Dates()
+    sizes = (len(task.source_vocabulary), len(task.target_vocabulary))
+    return new_model(TransformerConfig(*sizes, **{**SMALL, **parts}), seed)
 
 
 def train_reader(

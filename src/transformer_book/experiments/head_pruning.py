@@ -236,7 +236,8 @@ def _judge(result: Result) -> Verdict:
     figure = (
         f"of {total} heads can go, before less than 95 % of the reading is left: {text['greedy']} tried out, "
         f"{text['importance']} by sensitivity, {text['random']} at random; removed alone, the three dearest heads "
-        f"account for {dearest.mean():.0%} of all rises of the loss; whole model {result.mean('exact_greedy')[0]:.3f}"
+        f"account for {dearest.mean():.0%} of all rises of the loss; the whole model reads "
+        f"{result.mean('exact_greedy')[0]:.3f}"
     )
     apart = counts["greedy"].mean() > counts["random"].mean() + 2
     return Verdict(bool(result.mean("exact_greedy")[0] > 0.9 and apart and dearest.mean() > 0.4), figure)

@@ -1,6 +1,8 @@
 """The small trained models that come with the package: how each is made, and made again."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -8,9 +10,11 @@ import torch
 
 from transformer_book.device import CPU
 from transformer_book.experiments.copying_models import bits_left
-from transformer_book.seq2seq import Seq2SeqConfig
+from transformer_book.experiments.date_models import LEARNING_RATE, SMALL
+from transformer_book.seq2seq import Seq2Seq, Seq2SeqConfig
 from transformer_book.tasks import make_task
-from transformer_book.training import TrainingConfig, evaluate, new_model, save_model, train
+from transformer_book.training import Config, TrainingConfig, evaluate, new_model, save_model, train
+from transformer_book.transformer import TransformerConfig
 
 TEST_COUNT = 2000
 
@@ -23,25 +27,35 @@ class Recipe:
     ----------
     task
         Name of its task, with the default settings.
-    d_hidden, score
-        As in `Seq2SeqConfig`; the cell is a GRU.
+    config
+        Makes the configuration from the numbers of source and target ids.
     training
         Steps, batches and learning rate.
     """
 
     task: str
-    d_hidden: int
-    score: str
+    config: Callable[[int, int], Config]
     training: TrainingConfig
 
 
 #: Name of the model → how it is made.
 SHIPPED: dict[str, Recipe] = {
     **{
-        f"copying_{width}": Recipe("copying", width, "none", TrainingConfig(steps=3000, learning_rate=1e-2))
+        f"copying_{width}": Recipe(
+            "copying", partial(Seq2SeqConfig, d_hidden=width), TrainingConfig(steps=3000, learning_rate=1e-2)
+        )
         for width in (16, 32, 64)
     },
-    "dates": Recipe("dates", 64, "additive", TrainingConfig(steps=3000, learning_rate=5e-3)),
+    "dates": Recipe(
+        "dates",
+        partial(Seq2SeqConfig, d_hidden=64, score="additive"),
+        TrainingConfig(steps=3000, learning_rate=5e-3),
+    ),
+    "dates_transformer": Recipe(
+        "dates",
+        partial(TransformerConfig, **{**SMALL, "num_encoder_layers": 2, "num_decoder_layers": 2}),
+        TrainingConfig(steps=3000, learning_rate=LEARNING_RATE),
+    ),
 }
 
 
@@ -83,14 +97,14 @@ def ship(
     recipe = SHIPPED[name]
     task = make_task(recipe.task)
     sizes = (len(task.source_vocabulary), len(task.target_vocabulary))
-    config = Seq2SeqConfig(*sizes, d_hidden=recipe.d_hidden, score=recipe.score)
-    model = new_model(config, recipe.training.seed)
+    model = new_model(recipe.config(*sizes), recipe.training.seed)
     checkpoint = folder / f"{name}.checkpoint"
     train(model, task, recipe.training, device, checkpoint, progress)
     metrics = evaluate(model, task, task.sample(TEST_COUNT, Random("shipped"), "test"))
     training = {**asdict(recipe.training), "command": f"transformer-book ship {name}", "test": metrics}
     if recipe.task == "copying":
         lengths = range(1, task.max_target_length)
+        assert isinstance(model, Seq2Seq)
         training["bits_left"] = [bits_left(model, length, probe_count, seed=0) for length in lengths]
     save_model(folder / f"{name}.safetensors", model, task, training)
     checkpoint.unlink()

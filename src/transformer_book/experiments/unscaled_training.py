@@ -70,7 +70,7 @@ def measure(
     count: int = 1000,
     progress: bool = False,
 ) -> Result:
-    """Train a Transformer with one head, as wide as the model, on dates; with each divisor, at each learning rate.
+    """Train a Transformer with one head, as wide as the model, with each divisor, at each learning rate.
 
     One layer in each stack, hidden width 2D, norms first; the same first weights and batches for every divisor.
 
@@ -94,8 +94,8 @@ def measure(
     Returns
     -------
     Result
-        ``exact_*`` for each of `DIVISORS`: share of test dates read right, ``(widths, rates)``. ``loss_*``: training
-        loss in nats per character, mean over windows of `WINDOW` steps, ``(widths, rates, windows)``.
+        ``exact_*`` for each of `DIVISORS`: share of test dates read right, ``(widths, rates)``. ``loss_*``: the
+        training loss in nats per character, mean over windows of `WINDOW` steps, ``(widths, rates, windows)``.
     """
 
     def one_seed(seed: int) -> dict[str, list[list[object]]]:
