@@ -30,6 +30,14 @@ MODELS: dict[str, tuple[str, str, str]] = {
     "attention": ("weight", "D", "GRU with attention"),
 }
 
+#: How a score is drawn, in every figure of the book: role in `PALETTE`, marker, label.
+SCORES: dict[str, tuple[str, str, str]] = {
+    "additive": ("weight", "D", "additive"),
+    "dot": ("key", "s", "dot"),
+    "scaled_dot": ("query", "o", "scaled dot"),
+    "bilinear": ("value", "^", "bilinear"),
+}
+
 MARKERS: tuple[str, ...] = ("o", "s", "^", "D", "v", "P")
 
 _STYLE: dict[Any, Any] = {

@@ -19,5 +19,6 @@ def test_a_measurement_has_every_quantity_and_the_same_parameters() -> None:
 
 def test_gains_are_taken_seed_by_seed(made_up) -> None:
     result = made_up("heads_against_one", {"exact": [[0.5, 0.7, 0.6], [0.8, 0.9, 0.7]]}, heads=[1, 4, 8])
-    assert heads_against_one.gain(result, 4) == pytest.approx([0.2, 0.1])
-    assert heads_against_one.gain(result, 8) == pytest.approx([0.1, -0.1])
+    assert heads_against_one.gain(result, [4], [1]) == pytest.approx([0.2, 0.1])
+    assert heads_against_one.gain(result, [4, 8], [1]) == pytest.approx([0.15, 0.0])
+    assert heads_against_one.gain(result, [4], [8]) == pytest.approx([0.1, 0.2])

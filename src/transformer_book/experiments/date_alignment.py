@@ -9,24 +9,15 @@ from matplotlib.figure import Figure
 
 from transformer_book.device import CPU
 from transformer_book.experiments._result import Claim, Result, Verdict, run_seeds
+from transformer_book.experiments.date_models import new_recurrent_reader, train_reader
 from transformer_book.plotting import PALETTE, figure_style, new_figure
-from transformer_book.seq2seq import Seq2Seq, Seq2SeqConfig
+from transformer_book.seq2seq import Seq2Seq
 from transformer_book.tasks.dates import DateExample, Dates
 from transformer_book.tasks.task import collate
-from transformer_book.training import TrainingConfig, evaluate, new_model, train
+from transformer_book.training import evaluate
 
 #: Field → its characters in ``2026-11-23``.
 FIELDS = {"year": range(4), "month": range(5, 7), "day": range(8, 10)}
-WIDTH = 64
-
-
-def train_reader(steps: int, seed: int, device: torch.device, score: str = "additive") -> Seq2Seq:
-    """Train a GRU of width 64 with attention to read dates, on `steps` batches of 64."""
-    task = Dates()
-    sizes = (len(task.source_vocabulary), len(task.target_vocabulary))
-    model = new_model(Seq2SeqConfig(*sizes, d_embed=32, d_hidden=WIDTH, score=score), seed).to(device)
-    train(model, task, TrainingConfig(steps=steps, batch_size=64, learning_rate=1e-2, seed=seed), device=device)
-    return model
 
 
 def measure(
@@ -61,7 +52,8 @@ def measure(
     """
 
     def one_seed(seed: int) -> dict[str, float]:
-        model = train_reader(steps, seed, device)
+        model = new_recurrent_reader(seed)
+        train_reader(model, steps, seed, device)
         task = Dates()
         examples = task.sample(count, random.Random(f"test/{seed}"), split="test")
         row = {"exact": evaluate(model, task, examples)["exact_match"]}

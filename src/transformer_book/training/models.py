@@ -1,5 +1,7 @@
 """The models that can be trained, saved and loaded: a configuration decides which."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeAlias, overload
 
 import torch
@@ -12,6 +14,14 @@ Model: TypeAlias = Seq2Seq | Transformer
 
 #: Name of the architecture, as saved files have it → its configuration.
 CONFIGS: dict[str, type[Config]] = {"Seq2Seq": Seq2SeqConfig, "Transformer": TransformerConfig}
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Let random numbers on the CPU depend on `seed` alone inside a ``with`` block; then all is as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would also seed the GPUs
+        yield
 
 
 @overload
@@ -28,6 +38,5 @@ def new_model(config: Config, seed: int) -> Model:
     seed
         Of the initial weights.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would also seed the GPUs
+    with seeded(seed):
         return Seq2Seq(config) if isinstance(config, Seq2SeqConfig) else Transformer(config)
