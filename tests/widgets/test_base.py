@@ -8,7 +8,16 @@ import torch
 import traitlets
 
 from transformer_book.attention import causal_mask
-from transformer_book.widgets import Alignment, GradientThroughTime, MatrixWalk, Squeeze, WhySqrtD, Widget
+from transformer_book.widgets import (
+    Alignment,
+    GradientThroughTime,
+    Heads,
+    MatrixWalk,
+    SoftLookup,
+    Squeeze,
+    WhySqrtD,
+    Widget,
+)
 from transformer_book.widgets._base import check_choice, check_integer, read_module
 
 
@@ -34,9 +43,17 @@ def make_alignment():
     return Alignment("5. mai 2001", row=3)
 
 
+def make_lookup():
+    return SoftLookup((0.5, -1.0), "additive")
+
+
+def make_heads():
+    return Heads(chosen=1)
+
+
 @pytest.fixture(
-    params=[make_why, make_walk, make_squeeze, make_alignment, make_time],
-    ids=["WhySqrtD", "MatrixWalk", "Squeeze", "Alignment", "GradientThroughTime"],
+    params=[make_why, make_walk, make_squeeze, make_alignment, make_time, make_lookup, make_heads],
+    ids=["WhySqrtD", "MatrixWalk", "Squeeze", "Alignment", "GradientThroughTime", "SoftLookup", "Heads"],
 )
 def make(request):
     return request.param

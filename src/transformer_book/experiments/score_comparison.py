@@ -132,7 +132,7 @@ def plot(result: Result) -> Figure:
 
 
 def steps_to(result: Result, score: str, loss: float) -> np.ndarray:
-    """First step at which the training loss, in windows of `WINDOW` steps, is below `loss`; NaN if never; by seed."""
+    """First step at which the training loss, over `WINDOW` steps, is below `loss`, by seed; NaN if never."""
     below = result.array(f"loss_{score}") < loss  # (seeds, windows)
     return np.where(below.any(axis=1), (below.argmax(axis=1) + 1.0) * WINDOW, np.nan)
 
@@ -158,8 +158,8 @@ def _judge(result: Result) -> Verdict:
 CLAIMS = {
     "C4.1": Claim(
         "C4.1",
-        "In a recurrent decoder of width 64, trained on one task and one budget, all four scores come to read dates "
-        "about equally well. What they differ in is the cost: the additive score needs the most memory.",
+        "In a recurrent decoder of width 64, trained on one task and one budget, all four scores come to read "
+        "dates about equally well. What they differ in is the cost: the additive score needs the most memory.",
         _judge,
     )
 }

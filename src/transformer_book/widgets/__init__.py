@@ -3,8 +3,19 @@
 from transformer_book.widgets._base import Widget
 from transformer_book.widgets.alignment import Alignment
 from transformer_book.widgets.gradient_through_time import GradientThroughTime
+from transformer_book.widgets.heads import Heads
 from transformer_book.widgets.matrix_walk import MatrixWalk
+from transformer_book.widgets.soft_lookup import SoftLookup
 from transformer_book.widgets.squeeze import Squeeze
 from transformer_book.widgets.why_sqrt_d import WhySqrtD
 
-__all__ = ["Alignment", "GradientThroughTime", "MatrixWalk", "Squeeze", "WhySqrtD", "Widget"]
+__all__ = [
+    "Alignment",
+    "GradientThroughTime",
+    "Heads",
+    "MatrixWalk",
+    "SoftLookup",
+    "Squeeze",
+    "WhySqrtD",
+    "Widget",
+]
