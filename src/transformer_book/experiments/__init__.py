@@ -17,12 +17,19 @@ from transformer_book.experiments import (
     date_alignment,
     first_symbol_recall,
     gradient_through_time,
+    head_cost,
+    head_pruning,
+    heads_against_one,
     mask_properties,
     pronunciation_twins,
     published_pronunciation,
+    score_classes,
+    score_comparison,
+    score_cost,
     score_variance,
     sequential_time,
     softmax_scaling,
+    unscaled_training,
 )
 from transformer_book.experiments._result import Claim, Result, Verdict
 
@@ -39,14 +46,28 @@ REGISTRY: dict[str, ModuleType] = {
     "date_alignment": date_alignment,
     "sequential_time": sequential_time,
     "pronunciation_twins": pronunciation_twins,
+    "score_comparison": score_comparison,
+    "score_cost": score_cost,
+    "score_classes": score_classes,
     "score_variance": score_variance,
     "softmax_scaling": softmax_scaling,
+    "unscaled_training": unscaled_training,
     "mask_properties": mask_properties,
     "attention_cost": attention_cost,
+    "head_cost": head_cost,
+    "heads_against_one": heads_against_one,
+    "head_pruning": head_pruning,
 }
 
 #: Number of a chapter, as in its claims' ids → its slug.
-CHAPTERS: dict[int, str] = {1: "recurrence", 2: "bottleneck", 3: "looking_back", 5: "scaled_dot_product"}
+CHAPTERS: dict[int, str] = {
+    1: "recurrence",
+    2: "bottleneck",
+    3: "looking_back",
+    4: "scoring",
+    5: "scaled_dot_product",
+    6: "multi_head",
+}
 
 
 @dataclass(frozen=True)

@@ -125,8 +125,8 @@ def plot(result: Result) -> Figure:
     axes[1].set_xticks(places, [label.replace(" ", "\n") for _, _, label in SCORES.values()], fontsize=8)
     axes[1].set(ylabel="unseen dates read right", title="Quality")
     axes[2].set(xlabel="time ÷ dot", ylabel="memory of a step, MiB", title="Cost of a step")
-    axes[2].set_ylim(bottom=0)
-    axes[2].set_xlim(left=0)
+    axes[2].set_ylim(0, 1.1 * axes[2].get_ylim()[1])
+    axes[2].set_xlim(0, 1.1 * axes[2].get_xlim()[1])
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
@@ -149,17 +149,18 @@ def _judge(result: Result) -> Verdict:
         for name, values in exact.items()
     ]
     figure = f"dates read right after {result.settings['steps']} steps: {'; '.join(parts)}"
-    means = [values.mean() for values in exact.values()]
-    close = min(means) > 0.9 and max(means) - min(means) < 0.08
-    products = max(memory["scaled_dot"], memory["bilinear"]) < 1.2
-    return Verdict(bool(close and products and memory["additive"] > 1.4), figure)
+    wrong = {name: 1 - float(values.mean()) for name, values in exact.items()}
+    better = 2 * max(wrong["additive"], wrong["scaled_dot"]) < min(wrong["dot"], wrong["bilinear"])
+    free = max(memory["scaled_dot"], time["scaled_dot"]) < 1.2
+    return Verdict(bool(better and free and min(memory["additive"], time["additive"]) > 1.3), figure)
 
 
 CLAIMS = {
     "C4.1": Claim(
         "C4.1",
-        "In a recurrent decoder of width 64, trained on one task and one budget, all four scores come to read "
-        "dates about equally well. What they differ in is the cost: the additive score needs the most memory.",
+        "In a recurrent decoder of width 64, on one task and one budget, the additive and the scaled dot score "
+        "leave less than half as many dates misread as the plain dot product and the bilinear score. The additive "
+        "score pays for it with time and memory, the scaled one pays nothing.",
         _judge,
     )
 }
