@@ -76,7 +76,7 @@ def remove(model: Transformer, head: Head) -> None:
 
 
 def sensitivity(model: Transformer, batch: Batch) -> dict[Head, float]:
-    """Tell how much the loss moves with a gate on each head: E |∂L/∂ξ|, over the examples of a batch.
+    """Tell how much the loss moves with a gate ξ on each head: the mean size of ∂L/∂ξ over a batch.
 
     With a gate ξ on what head h writes, W_h ξ b_h, the derivative at ξ = 1 is the sum of W_h ⊙ ∂L/∂W_h: the
     gradient of the weights is all that is needed.
