@@ -110,6 +110,7 @@ function render({ model, el }) {
     ),
   );
   const large = make("div", { class: "tb-heads-large" });
+  const probes = ["ink", "marker"].map((kind) => make("span", { class: `tb-heads-${kind}`, hidden: "" }));
   const says = make("p", { class: "tb-heads-says", "aria-live": "polite" });
   const root = make(
     "div",
@@ -119,6 +120,7 @@ function render({ model, el }) {
     ...groups,
     make("p", { class: "tb-muted" }, "Layer · head. Rows are queries, columns keys; the stronger the colour, the larger the weight. Press a picture to pin it; two can be compared."),
     says,
+    ...probes,
   );
 
   let data = {};
@@ -149,13 +151,13 @@ function render({ model, el }) {
   }
 
   function paint({ canvas, head }) {
-    const style = getComputedStyle(root);
+    const [ink, marker] = probes.map((probe) => getComputedStyle(probe).color); // a theme's variable may be a formula
     const matrix = matrixOf(head);
     const [rows, columns] = [matrix.length, matrix[0].length];
     const context = canvas.getContext("2d");
     const [wide, high] = [canvas.width / columns, canvas.height / rows];
     context.clearRect(0, 0, canvas.width, canvas.height);
-    context.fillStyle = style.getPropertyValue("--w-weight");
+    context.fillStyle = ink;
     matrix.forEach((row, t) => {
       row.forEach((weight, k) => {
         context.globalAlpha = weight;
@@ -163,7 +165,7 @@ function render({ model, el }) {
       });
     });
     context.globalAlpha = 1;
-    context.fillStyle = style.getPropertyValue("--w-accent");
+    context.fillStyle = marker;
     const y = (marked[head.rows] + 0.5) * high - 1;
     context.fillRect(0, y, 5, 3);
     context.fillRect(canvas.width - 5, y, 5, 3);
