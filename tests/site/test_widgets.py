@@ -15,7 +15,9 @@ KEYS = {
 
 
 def controls(widget):
-    return widget.locator("input, select, button").all()
+    found = widget.locator("input, select, button")
+    found.evaluate_all("all => all.forEach((control, i) => control.setAttribute('data-control', i))")
+    return [widget.locator(f'[data-control="{i}"]') for i in range(found.count())]
 
 
 def live_controls(widget):
