@@ -3,7 +3,7 @@ import re
 import pytest
 import torch
 
-from transformer_book.device import CPU, describe, pick_device, synchronize
+from transformer_book.device import CPU, describe, pick_device, seeded, synchronize
 
 
 @pytest.mark.parametrize(
@@ -85,3 +85,17 @@ def test_synchronize_waits_for_the_device_it_is_given(monkeypatch: pytest.Monkey
     synchronize(torch.device("cuda:1"))
     synchronize(torch.device("mps"))
     assert waited == ["cuda:1", "mps"]
+
+
+def test_seeded_numbers_depend_on_the_seed_alone_and_the_state_stays() -> None:
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    drawn = []
+    for seed in (5, 5, 6):
+        with seeded(seed):
+            drawn.append(torch.rand(3).tolist())
+        torch.testing.assert_close(torch.get_rng_state(), before)
+    assert drawn[0] == drawn[1] != drawn[2]
+    with pytest.raises(RuntimeError, match="stop"), seeded(5):
+        raise RuntimeError("stop")
+    assert torch.equal(torch.get_rng_state(), before)

@@ -1,6 +1,8 @@
 """Choose the device to compute on, and say which it is."""
 
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -39,6 +41,26 @@ def describe(device: torch.device) -> str:
     if device.type == "mps":
         return f"Apple {platform.machine()} GPU"
     return f"{_processor()} ({torch.get_num_threads()} threads)"
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device = CPU) -> Iterator[None]:
+    """Let random numbers depend on `seed` alone inside a ``with`` block; afterwards torch's state is what it was.
+
+    Parameters
+    ----------
+    seed
+        0 … 2⁶³ − 1.
+    device
+        A GPU whose random numbers are to follow the seed too. Those of the CPU always do; no other GPU is touched.
+    """
+    cuda = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if cuda else []):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU
+        if cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
 
 
 def synchronize(device: torch.device) -> None:

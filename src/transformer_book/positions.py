@@ -5,6 +5,7 @@ a time hands over one vector at a time, and without an offset each would stand a
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -45,30 +46,13 @@ def sinusoids(length: int, d_model: int) -> Tensor:
     return table[:, :d_model].float()  # an odd width ends on a sine
 
 
-class SinusoidalPositions(nn.Module):
-    """Add fixed sines and cosines to the embeddings.
+class Positions(nn.Module):
+    """Add to each embedding a vector that depends on its position: a row of `table`, ``(max_length, D)``.
 
-    Parameters
-    ----------
-    d_model
-        Width D.
-    max_length
-        Most positions.
-
-    Raises
-    ------
-    ValueError
-        A size is below 1.
-
-    Notes
-    -----
-    Source: Vaswani et al. 2017, section 3.5.
+    Made with ``(d_model, max_length)``, width D and most positions; a size below 1 raises ValueError.
     """
 
-    def __init__(self, d_model: int, max_length: int) -> None:
-        super().__init__()
-        self.register_buffer("table", sinusoids(max_length, d_model), persistent=False)
-        self.table: Tensor
+    table: Tensor
 
     def forward(self, inputs: Tensor, offset: int = 0) -> Tensor:
         """Add to ``inputs (B, T, D)`` the positions `offset` … `offset` + T − 1.
@@ -78,23 +62,28 @@ class SinusoidalPositions(nn.Module):
         ValueError
             A shape does not fit, or a position is not in 0 … `max_length` − 1.
         """
-        return inputs + _rows(self.table, inputs, offset)  # (B, T, D)
+        check_inputs(self.table.shape[1], inputs=inputs)
+        last = offset + inputs.shape[1] - 1
+        if offset < 0 or last >= len(self.table):
+            raise ValueError(f"inputs: expected positions in 0 … {len(self.table) - 1}, got {offset} … {last}")
+        return inputs + self.table[offset : last + 1]  # (B, T, D)
 
 
-class LearnedPositions(nn.Module):
-    """Add a learned vector per position to the embeddings.
+class SinusoidalPositions(Positions):
+    """Fixed sines and cosines.
 
-    Parameters
-    ----------
-    d_model
-        Width D.
-    max_length
-        Most positions; one never trained on keeps its first random vector.
+    Notes
+    -----
+    Source: Vaswani et al. 2017, section 3.5.
+    """
 
-    Raises
-    ------
-    ValueError
-        A size is below 1.
+    def __init__(self, d_model: int, max_length: int) -> None:
+        super().__init__()
+        self.register_buffer("table", sinusoids(max_length, d_model), persistent=False)
+
+
+class LearnedPositions(Positions):
+    """One learned vector per position; one that is never trained on keeps its first random numbers.
 
     Notes
     -----
@@ -107,54 +96,19 @@ class LearnedPositions(nn.Module):
         check_widths(d_model=d_model, max_length=max_length)
         self.table = nn.Parameter(torch.randn(max_length, d_model) / math.sqrt(d_model))
 
-    def forward(self, inputs: Tensor, offset: int = 0) -> Tensor:
-        """Add to ``inputs (B, T, D)`` the positions `offset` … `offset` + T − 1.
 
-        Raises
-        ------
-        ValueError
-            A shape does not fit, or a position is not in 0 … `max_length` − 1.
-        """
-        return inputs + _rows(self.table, inputs, offset)  # (B, T, D)
-
-
-class NoPositions(nn.Module):
-    """Leave the embeddings as they are: a token does not know where it stands.
-
-    Parameters
-    ----------
-    d_model, max_length
-        As for the others.
-    """
+class NoPositions(Positions):
+    """Nothing is added: a token does not know where it stands."""
 
     def __init__(self, d_model: int, max_length: int) -> None:
         super().__init__()
         check_widths(d_model=d_model, max_length=max_length)
         self.register_buffer("table", torch.zeros(max_length, d_model), persistent=False)
-        self.table: Tensor
-
-    def forward(self, inputs: Tensor, offset: int = 0) -> Tensor:
-        """Return ``inputs (B, T, D)``.
-
-        Raises
-        ------
-        ValueError
-            A shape does not fit, or a position is not in 0 … `max_length` − 1.
-        """
-        return inputs + _rows(self.table, inputs, offset)  # (B, T, D)
 
 
 #: Name → class, made with ``(d_model, max_length)``.
-POSITIONS: dict[str, type[nn.Module]] = {
+POSITIONS: dict[str, Callable[[int, int], Positions]] = {
     "sinusoidal": SinusoidalPositions,
     "learned": LearnedPositions,
     "none": NoPositions,
 }
-
-
-def _rows(table: Tensor, inputs: Tensor, offset: int) -> Tensor:
-    check_inputs(table.shape[1], inputs=inputs)
-    last = offset + inputs.shape[1] - 1
-    if offset < 0 or last >= len(table):
-        raise ValueError(f"inputs: expected positions in 0 … {len(table) - 1}, got {offset} … {last}")
-    return table[offset : last + 1]  # (T, D)

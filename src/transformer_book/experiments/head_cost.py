@@ -10,11 +10,10 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from transformer_book.attention import MultiHeadAttention, merge_heads, scaled_dot_product_attention, split_heads
-from transformer_book.device import CPU
+from transformer_book.device import CPU, seeded
 from transformer_book.experiments._cost import interleaved_seconds, peak_bytes
 from transformer_book.experiments._result import Claim, Result, Verdict, half_width, run_seeds
 from transformer_book.plotting import MARKERS, draw_series, figure_style, new_figure
-from transformer_book.training import seeded
 
 HEADS = (1, 2, 4, 8, 16, 32)
 LENGTHS = (32, 512)

@@ -16,7 +16,7 @@ from transformer_book.plotting import PALETTE, draw_series, figure_style, new_fi
 from transformer_book.tasks.dates import Dates
 from transformer_book.tasks.task import Batch, collate
 from transformer_book.training import masked_cross_entropy
-from transformer_book.transformer import Transformer
+from transformer_book.transformer import AttentionMaps, Transformer
 
 LAYERS, HEADS = 2, 4
 #: Order of removal → role, marker, label.
@@ -25,7 +25,7 @@ ORDERS = {
     "importance": ("weight", "D", "least sensitive first"),
     "random": ("muted", "s", "at random"),
 }
-KINDS = ("encoder", "decoder", "cross")
+KINDS = AttentionMaps._fields  # encoder, decoder, cross
 
 
 class Head(NamedTuple):

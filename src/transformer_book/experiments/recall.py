@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from transformer_book.device import seeded
 from transformer_book.recurrent import GRU, LSTM, Recurrent, SimpleRNN
 
 NUM_SYMBOLS = 10
@@ -61,8 +62,7 @@ def new_layer(start: Start, d_input: int, d_hidden: int, seed: int, cells: Cells
     cells
         The classes; the chapter passes the reader's own.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         layer = cells[start.cell](d_input, d_hidden)
     with torch.no_grad():
         layer.weight_hh_l0.mul_(start.scale)
@@ -93,8 +93,7 @@ class Recaller(nn.Module):
 def new_recaller(start: Start, width: int, seed: int, cells: Cells, device: torch.device) -> Recaller:
     """Make a recaller from a seed of its own; torch's global generator is left alone."""
     layer = new_layer(start, NUM_SYMBOLS, width, seed, cells)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return Recaller(layer).to(device)
 
 

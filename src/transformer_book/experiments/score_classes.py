@@ -8,11 +8,10 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from transformer_book.device import CPU
+from transformer_book.device import CPU, seeded
 from transformer_book.experiments._result import Claim, Result, Verdict, run_seeds
 from transformer_book.plotting import PALETTE, SCORES, draw_series, figure_style, new_figure
 from transformer_book.scoring import AdditiveScore, BilinearScore, DotScore, ScaledDotScore
-from transformer_book.training import seeded
 
 #: Four keys on the corners of a square and one in its middle, inside the hull of the others. Their third
 #: coordinate is a constant, like the bias of a linear map: vᵀ tanh(W_q q + W_k k) alone changes sign when q and

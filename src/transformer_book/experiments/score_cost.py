@@ -7,12 +7,11 @@ import torch
 from matplotlib.figure import Figure
 from torch import nn
 
-from transformer_book.device import CPU
+from transformer_book.device import CPU, seeded
 from transformer_book.experiments._cost import interleaved_seconds, peak_bytes
 from transformer_book.experiments._result import Claim, Result, Verdict, run_seeds
 from transformer_book.plotting import SCORES, draw_series, figure_style, new_figure
 from transformer_book.seq2seq import make_score
-from transformer_book.training import seeded
 
 LENGTHS = (64, 128, 256, 512, 1024)
 WIDTHS = (16, 32, 64, 128, 256)

@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 
 from transformer_book.attention import scaled_dot_product_attention
-from transformer_book.device import CPU
+from transformer_book.device import CPU, seeded
 from transformer_book.experiments._cost import interleaved_seconds
 from transformer_book.experiments._result import Claim, Result, Verdict, run_seeds
 from transformer_book.plotting import MARKERS, draw_series, figure_style, new_figure
@@ -80,8 +80,7 @@ def measure(
         return row
 
     def _works(length: int, seed: int) -> dict[str, Callable[[], object]]:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             layer = GRU(width, width).to(device)
             decoder = AttentionDecoder(13, width, GRU(2 * width, width), AdditiveScore(width, width, width)).to(
                 device

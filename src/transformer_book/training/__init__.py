@@ -10,7 +10,7 @@ from transformer_book.training.loop import (
     seconds_per_step,
     train,
 )
-from transformer_book.training.models import Config, Model, new_model, seeded
+from transformer_book.training.models import Config, Model, new_model
 from transformer_book.training.saved import asset_file, load_asset, load_model, save_model
 
 __all__ = [
@@ -31,6 +31,5 @@ __all__ = [
     "save_checkpoint",
     "save_model",
     "seconds_per_step",
-    "seeded",
     "train",
 ]

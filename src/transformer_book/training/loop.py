@@ -4,8 +4,6 @@ import copy
 import math
 import random
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 from tqdm.auto import tqdm
 
-from transformer_book.device import CPU
+from transformer_book.device import CPU, seeded
 from transformer_book.shapes import shape_text
 from transformer_book.tasks.task import Batch, Task, collate
 from transformer_book.training.checkpoint import load_checkpoint, save_checkpoint
@@ -183,7 +181,7 @@ def train(
     try:
         with tqdm(initial=len(losses), total=config.steps, unit="step", disable=not progress) as bar:
             for step in range(len(losses), config.steps):
-                with _random_state(config.seed, step, device):
+                with seeded(random.Random(f"{config.seed}/{step}/dropout").getrandbits(63), device):
                     loss = _gradient(model, make_batch(task, config, step, device), config.clip_norm, step)
                 consistent = False  # interrupted from here on, weights would be partly new and partly old
                 optimizer.param_groups[0]["lr"] = learning_rate(step, config)
@@ -207,17 +205,6 @@ def seconds_per_step(model: Model, task: Task, config: TrainingConfig, device: t
     start = time.perf_counter()
     train(trial, task, replace(config, steps=3), device)
     return (time.perf_counter() - start) / 3
-
-
-@contextmanager
-def _random_state(seed: int, step: int, device: torch.device) -> Iterator[None]:
-    """Give a step random numbers of its own, for dropout; torch's own random state is left as it was."""
-    generator = random.Random(f"{seed}/{step}/dropout")
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.default_generator.manual_seed(generator.getrandbits(63))
-        if device.type == "cuda":
-            torch.cuda.manual_seed(generator.getrandbits(63))
-        yield
 
 
 def _gradient(model: Model, batch: Batch, clip_norm: float, step: int) -> float:

@@ -1,11 +1,8 @@
 """The models that can be trained, saved and loaded: a configuration decides which."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TypeAlias, overload
 
-import torch
-
+from transformer_book.device import seeded
 from transformer_book.seq2seq import Seq2Seq, Seq2SeqConfig
 from transformer_book.transformer import Transformer, TransformerConfig
 
@@ -14,14 +11,6 @@ Model: TypeAlias = Seq2Seq | Transformer
 
 #: Name of the architecture, as saved files have it → its configuration.
 CONFIGS: dict[str, type[Config]] = {"Seq2Seq": Seq2SeqConfig, "Transformer": TransformerConfig}
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Let random numbers on the CPU depend on `seed` alone inside a ``with`` block; then all is as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would also seed the GPUs
-        yield
 
 
 @overload

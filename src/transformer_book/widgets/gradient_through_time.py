@@ -6,6 +6,7 @@ from functools import cache
 import torch
 import traitlets
 
+from transformer_book.device import seeded
 from transformer_book.experiments.gradient_through_time import state_jacobians
 from transformer_book.recurrent import GRU, LSTM, Recurrent, SimpleRNN
 from transformer_book.widgets._base import Widget, check_choice, check_integer
@@ -28,8 +29,7 @@ def _draw(seed: int) -> tuple[list[list[float]], dict[str, dict[str, list]]]:
     inputs = short(torch.randn(LONGEST + 1, D_INPUT, generator=generator))
     layers = {}
     for cell, kind in CELLS.items():
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             layer = kind(D_INPUT, WIDTH)
         layers[cell] = {name: short(weight.detach()) for name, weight in layer.state_dict().items()}
     return inputs, layers

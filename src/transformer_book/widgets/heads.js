@@ -110,7 +110,6 @@ function render({ model, el }) {
     ),
   );
   const large = make("div", { class: "tb-heads-large" });
-  const probes = ["ink", "marker"].map((kind) => make("span", { class: `tb-heads-${kind}`, hidden: "" }));
   const says = make("p", { class: "tb-heads-says", "aria-live": "polite" });
   const root = make(
     "div",
@@ -120,7 +119,6 @@ function render({ model, el }) {
     ...groups,
     make("p", { class: "tb-muted" }, "Layer · head. Rows are queries, columns keys; the stronger the colour, the larger the weight. Press a picture to pin it; two can be compared."),
     says,
-    ...probes,
   );
 
   let data = {};
@@ -151,13 +149,13 @@ function render({ model, el }) {
   }
 
   function paint({ canvas, head }) {
-    const [ink, marker] = probes.map((probe) => getComputedStyle(probe).color); // a theme's variable may be a formula
+    const style = getComputedStyle(root);
     const matrix = matrixOf(head);
     const [rows, columns] = [matrix.length, matrix[0].length];
     const context = canvas.getContext("2d");
     const [wide, high] = [canvas.width / columns, canvas.height / rows];
     context.clearRect(0, 0, canvas.width, canvas.height);
-    context.fillStyle = ink;
+    context.fillStyle = style.getPropertyValue("--w-weight");
     matrix.forEach((row, t) => {
       row.forEach((weight, k) => {
         context.globalAlpha = weight;
@@ -165,7 +163,7 @@ function render({ model, el }) {
       });
     });
     context.globalAlpha = 1;
-    context.fillStyle = marker;
+    context.fillStyle = style.getPropertyValue("--w-accent");
     const y = (marked[head.rows] + 0.5) * high - 1;
     context.fillRect(0, y, 5, 3);
     context.fillRect(canvas.width - 5, y, 5, 3);
@@ -277,11 +275,15 @@ function render({ model, el }) {
   for (const [name, listener] of Object.entries(listeners)) model.on(`change:${name}`, listener);
   el.append(root);
   read();
-  // Canvases do not follow the theme by themselves.
+  // A canvas takes its colours when it is painted: again when the theme changes, and when the widget, made outside the
+  // page, gets its place in it and with that its style.
   const watcher = new MutationObserver(() => small.forEach(paint));
+  const placed = new ResizeObserver(() => small.forEach(paint));
+  placed.observe(root);
   for (const node of [document.documentElement, document.body]) watcher.observe(node, { attributes: true });
   return () => {
     watcher.disconnect();
+    placed.disconnect();
     for (const [name, listener] of Object.entries(listeners)) model.off(`change:${name}`, listener);
     root.remove();
   };

@@ -12,10 +12,10 @@ from torch import Tensor
 from transformer_book.shapes import shape_text
 from transformer_book.tasks.task import Example, Task, collate
 from transformer_book.training import load_asset, predict
-from transformer_book.transformer import Transformer
+from transformer_book.transformer import AttentionMaps, Transformer
 from transformer_book.widgets._base import Widget, check_choice, check_integer
 
-KINDS = ("encoder", "decoder", "cross")
+KINDS = AttentionMaps._fields  # encoder, decoder, cross
 START_SIGN, END_SIGN = "⊢", "⊣"
 TEXTS = ("23 november 2026", "lundi 3 mars 1997", "2026年11月23日", "Mittwoch, 14. Juli 2021", "31.12.1999")
 MAX_PINS = 2
