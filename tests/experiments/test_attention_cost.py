@@ -10,18 +10,23 @@ judge = CLAIMS["C5.5"].judge
 @pytest.fixture(scope="module")
 def result() -> Result:
     """One head, because the claim is about great lengths."""
-    return measure(seeds=[0], lengths=(2048, 4096), num_heads=1, width=32, repeats=1)
+    return measure([0], lengths=(2048, 4096), widths=(16, 64), num_heads=1, width=32, length=512, repeats=1)
 
 
 def test_every_method_is_measured_at_every_length(result: Result) -> None:
     assert set(result.values) == {
-        f"{quantity}_{name}" for quantity in ("seconds", "bytes", "training_bytes", "speed") for name in METHODS
+        f"{quantity}_{name}{dial}"
+        for quantity in ("seconds", "bytes", "training_bytes", "speed")
+        for name in METHODS
+        for dial in ("", "_by_width")
     }
     assert all(result.array(key).shape == (1, 2) for key in result.values)
     assert result.settings == {
         "lengths": [2048, 4096],
+        "widths": [16, 64],
         "num_heads": 1,
         "width": 32,
+        "length": 512,
         "repeats": 1,
         "methods": ["explicit", "chunked", "fused"],
     }
@@ -34,6 +39,13 @@ def test_memory_is_that_of_the_tables(result: Result) -> None:
     assert (result.mean("bytes_fused") < result.mean("bytes_explicit") / 10).all()
     for name in METHODS:
         assert (result.mean(f"training_bytes_{name}") > result.mean(f"bytes_{name}")).all()
+
+
+def test_the_table_does_not_know_the_width(result: Result) -> None:
+    assert result.mean("bytes_explicit_by_width").tolist() == [3 * 4 * 512**2] * 2
+    for name in ("chunked", "fused"):  # they hold blends, which are as wide as the head
+        narrow, wide = result.mean(f"bytes_{name}_by_width")
+        assert narrow < wide < 3 * 4 * 512**2
 
 
 def test_speed_is_relative_to_the_explicit_method(result: Result) -> None:
@@ -78,13 +90,15 @@ def test_the_claim_needs_chunked_to_save_something(result: Result, tamper) -> No
 @pytest.mark.parametrize("name", ["chunked", "fused"])
 def test_the_claim_fails_on_a_method_that_keeps_the_table(name: str) -> None:
     methods = METHODS | {name: METHODS["explicit"]}
-    result = measure(seeds=[0], lengths=(1024, 2048), num_heads=1, width=16, repeats=1, methods=methods)
+    result = measure(
+        seeds=[0], lengths=(1024, 2048), widths=(16,), num_heads=1, width=16, repeats=1, methods=methods
+    )
     assert judge(result).holds is False
 
 
 def test_a_method_of_the_readers_own_is_measured_beside() -> None:
     methods = {"explicit": METHODS["explicit"], "mine": lambda query, key, value: query + key + value}
-    result = measure(seeds=[0], lengths=(16, 32), num_heads=1, width=8, repeats=1, methods=methods)
+    result = measure(seeds=[0], lengths=(16, 32), widths=(8,), num_heads=1, width=8, repeats=1, methods=methods)
     assert result.settings["methods"] == ["explicit", "mine"]
     assert result.values["bytes_mine"] == [[2 * 16 * 8 * 4, 2 * 32 * 8 * 4]]  # query + key, and the sum with value
 
@@ -100,10 +114,17 @@ def test_every_seed_has_inputs_of_its_own_and_every_method_the_same() -> None:
         return method
 
     measure(
-        seeds=[0, 1], lengths=(4, 8), num_heads=2, width=3, repeats=1, methods={name: spy(name) for name in seen}
+        seeds=[0, 1],
+        lengths=(4, 8),
+        widths=(5,),
+        num_heads=2,
+        width=3,
+        length=6,
+        repeats=1,
+        methods={name: spy(name) for name in seen},
     )
     assert seen["explicit"] == seen["other"]
-    assert len(seen["explicit"]) == 4  # two seeds at two lengths
+    assert len(seen["explicit"]) == 6  # two seeds at two lengths and one width
 
 
 @pytest.mark.usefixtures("close_figures")

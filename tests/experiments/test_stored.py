@@ -348,10 +348,12 @@ def test_mask_properties_again() -> None:
 
 def test_attention_cost_again() -> None:
     stored = load_result("attention_cost")
-    live = attention_cost.measure(seeds=[100], lengths=(256, 512), repeats=1)
+    live = attention_cost.measure(seeds=[100], lengths=(256, 512), widths=(16, 32), repeats=1)
     assert stored.settings["lengths"][:2] == [256, 512]
     for name in ("explicit", "chunked"):
         for quantity in (f"bytes_{name}", f"training_bytes_{name}"):
+            assert live.mean(quantity) == pytest.approx(stored.mean(quantity)[:2], rel=0.05)
+            quantity += "_by_width"
             assert live.mean(quantity) == pytest.approx(stored.mean(quantity)[:2], rel=0.05)
 
 

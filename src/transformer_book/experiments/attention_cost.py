@@ -1,4 +1,4 @@
-"""C5.5: time and memory of attention against length: explicit, chunked, fused."""
+"""C5.5: time and memory of attention against length and width: explicit, chunked, fused."""
 
 from collections.abc import Callable, Sequence
 
@@ -16,6 +16,7 @@ from transformer_book.plotting import MARKERS, draw_series, figure_style, new_fi
 
 ROLES = ("accent", "query", "value")
 LENGTHS = (256, 512, 1024, 2048, 4096)
+WIDTHS = (16, 32, 64, 128, 256)
 
 Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -35,8 +36,10 @@ def measure(
     seeds: Sequence[int] = range(5),
     device: torch.device = CPU,
     lengths: Sequence[int] = LENGTHS,
+    widths: Sequence[int] = WIDTHS,
     num_heads: int = 4,
     width: int = 64,
+    length: int = 1024,
     repeats: int = 5,
     methods: dict[str, Attention] | None = None,
     progress: bool = False,
@@ -50,9 +53,11 @@ def measure(
     device
         Where to compute.
     lengths
-        Lengths T = S, ascending; at least two.
-    num_heads, width
-        Inputs are ``(1, num_heads, length, width)`` in float32.
+        Lengths T = S tried at `width`, ascending; at least two.
+    widths
+        Widths of a head tried at `length`, ascending.
+    num_heads, width, length
+        Inputs are ``(1, num_heads, length, width)`` in float32; what the other dial stands at.
     repeats
         Timed rounds per seed and length.
     methods
@@ -66,13 +71,13 @@ def measure(
     Result
         Per method and length: ``seconds_*`` (median), ``bytes_*`` (peak beyond the inputs, forward alone),
         ``training_bytes_*`` (forward and backward), ``speed_*`` (median over rounds of the explicit method's
-        time divided by this one's in the same round).
+        time divided by this one's in the same round). The same per width, with ``_by_width`` behind the name.
     """
     chosen = METHODS if methods is None else methods
 
-    def one_length(seed: int, length: int) -> dict[str, float]:
+    def one_size(seed: int, size: int, wide: int) -> dict[str, float]:
         generator = torch.Generator().manual_seed(seed)
-        shape = (3, 1, num_heads, length, width)
+        shape = (3, 1, num_heads, size, wide)
         inputs = torch.randn(shape, generator=generator).to(device).unbind()  # 3 × (1, H, T, K)
         leaves = [tensor.clone().requires_grad_() for tensor in inputs]
 
@@ -93,13 +98,18 @@ def measure(
         return row
 
     def one_seed(seed: int) -> dict[str, list[float]]:
-        rows = [one_length(seed, length) for length in lengths]
-        return {key: [row[key] for row in rows] for key in rows[0]}
+        dials = {
+            "": [one_size(seed, size, width) for size in lengths],
+            "_by_width": [one_size(seed, length, wide) for wide in widths],
+        }
+        return {f"{key}{dial}": [row[key] for row in rows] for dial, rows in dials.items() for key in rows[0]}
 
     settings = {
         "lengths": list(lengths),
+        "widths": list(widths),
         "num_heads": num_heads,
         "width": width,
+        "length": length,
         "repeats": repeats,
         "methods": list(chosen),
     }
