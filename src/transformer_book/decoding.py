@@ -1,5 +1,6 @@
 """Turn a model's logits into a sequence. Axis letters are those of `transformer_book.shapes`."""
 
+import math
 from typing import Any, Protocol
 
 import torch
@@ -56,3 +57,205 @@ def greedy_decode(model: EncoderDecoder, source: Tensor, max_length: int) -> Ten
         written.append(token)
         ended |= token == model.end_id
     return torch.cat(written, dim=1)  # (B, T)
+
+
+@torch.no_grad()
+def beam_search(
+    model: EncoderDecoder, source: Tensor, beam_size: int, max_length: int, length_penalty: float = 0.6
+) -> tuple[Tensor, Tensor]:
+    """Keep the best `beam_size` beginnings of each sequence, extend them all, and keep the best again.
+
+    A beginning that has ended keeps its place, unextended, for as long as its score is among the best. A beam of
+    one is greedy decoding.
+
+    Parameters
+    ----------
+    model
+        In evaluation mode if it has dropout.
+    source
+        Integer ids ``(B, S)``.
+    beam_size
+        Number of beginnings W kept per sequence; ≥ 1.
+    max_length
+        Most tokens to write, the end token included; ≥ 1.
+    length_penalty
+        Exponent α of the length by which a sum of log-probabilities is divided; 0 compares the sums themselves,
+        which favours short sequences. See `penalised_length`.
+
+    Returns
+    -------
+    ids : Tensor
+        The best of each beam, ``(B, T)``, in the form of `greedy_decode`.
+    scores : Tensor
+        Its log-probability in nats over its penalised length, ``(B,)``.
+
+    Raises
+    ------
+    ValueError
+        `beam_size` or `max_length` is below 1, or `length_penalty` is negative or not finite.
+
+    Notes
+    -----
+    Source: Wu et al. 2016, section 7; Vaswani et al. 2017, section 6.1 (a beam of 4, α = 0.6).
+    """
+    for name, number in (("beam_size", beam_size), ("max_length", max_length)):
+        if number < 1:
+            raise ValueError(f"{name}: expected an integer ≥ 1, got {number}")
+    batch, device = len(source), source.device
+    memory = _rows(model.encode(source), torch.arange(batch, device=device).repeat_interleave(beam_size))
+    ids = torch.full((batch * beam_size, 1), model.start_id, device=device)  # (B·W, 1)
+    totals = torch.full((batch, beam_size), -math.inf, device=device)  # (B, W)
+    totals[:, 0] = 0.0  # all beginnings are still the same one: it counts once
+    lengths = torch.zeros_like(totals)  # (B, W)
+    ended = torch.zeros_like(totals, dtype=torch.bool)  # (B, W)
+    first = torch.arange(batch, device=device)[:, None] * beam_size  # (B, 1)
+    scores, state = totals, None
+    while ids.shape[1] <= max_length and not (ended | totals.isinf()).all():
+        logits, state, *_ = model.decode(ids[:, -1:], memory, state)  # (B·W, 1, V)
+        steps = logits[:, 0].float().log_softmax(dim=-1).unflatten(0, (batch, beam_size))  # (B, W, V)
+        vocabulary = steps.shape[-1]
+        steps = steps.masked_fill(ended[..., None], -math.inf)
+        steps[..., model.pad_id] = steps[..., model.pad_id].masked_fill(ended, 0.0)  # the end goes on as padding
+        sums, sizes = totals[..., None] + steps, (lengths + ~ended)[..., None]  # (B, W, V), (B, W, 1)
+        candidates = (sums / penalised_length(sizes, length_penalty)).flatten(1)  # (B, W·V)
+        scores, best = candidates.topk(beam_size, dim=-1)  # (B, W)
+        beam, token = best // vocabulary, best % vocabulary  # (B, W)
+        totals, lengths = sums.flatten(1).gather(1, best), sizes[..., 0].gather(1, beam)
+        ended = ended.gather(1, beam) | (token == model.end_id)
+        rows = (first + beam).flatten()  # (B·W,)
+        ids = torch.cat([ids[rows], token.flatten()[:, None]], dim=1)  # (B·W, 1 + T)
+        state = _rows(state, rows)
+    winners = ids[first[:, 0], 1:]  # (B, T): topk sorts, so the first of a beam is its best
+    return winners[:, : int(lengths[:, 0].max())], scores[:, 0]
+
+
+def penalised_length(length: Tensor, length_penalty: float) -> Tensor:
+    """Return ((5 + length) / 6)^α, by which beam search divides a sum of log-probabilities.
+
+    Parameters
+    ----------
+    length
+        Tokens written, the end token included; any shape.
+    length_penalty
+        The exponent α ≥ 0.
+
+    Raises
+    ------
+    ValueError
+        `length_penalty` is negative or not finite.
+
+    Notes
+    -----
+    Source: Wu et al. 2016, section 7, equation 14.
+    """
+    if not 0 <= length_penalty < math.inf:
+        raise ValueError(f"length_penalty: expected a number ≥ 0, got {length_penalty}")
+    return ((5 + length) / 6) ** length_penalty
+
+
+def token_probabilities(
+    logits: Tensor, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
+) -> Tensor:
+    """Turn logits into the probabilities that a token is drawn with.
+
+    The temperature comes first, then `top_k`, then `top_p` on what `top_k` left; what stays is renormalised.
+
+    Parameters
+    ----------
+    logits
+        Shape ``(..., V)``.
+    temperature
+        Divides the logits: below 1 sharpens, above 1 flattens.
+    top_k
+        Keep only this many most probable tokens, and any that tie with the last of them; None keeps all.
+    top_p
+        Keep only the smallest set of most probable tokens that together have at least this probability; None
+        keeps all.
+
+    Returns
+    -------
+    Tensor
+        Probabilities ``(..., V)``; exactly zero where a token is not kept.
+
+    Raises
+    ------
+    ValueError
+        `temperature` is not above 0 and finite, `top_k` is below 1, or `top_p` is not above 0 and at most 1.
+
+    Notes
+    -----
+    Source: Fan, Lewis & Dauphin 2018, section 5.1 (top-k); Holtzman et al. 2020, section 3.1 (top-p, "nucleus").
+    """
+    if not 0 < temperature < math.inf:
+        raise ValueError(
+            f"temperature: expected a number > 0 (greedy_decode is its limit at 0), got {temperature}"
+        )
+    if top_k is not None and top_k < 1:
+        raise ValueError(f"top_k: expected an integer ≥ 1 or None, got {top_k}")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise ValueError(f"top_p: expected a probability above 0, at most 1, or None, got {top_p}")
+    scores = (logits - logits.amax(dim=-1, keepdim=True)) / temperature  # (..., V), none above 0: no overflow
+    if top_k is not None:
+        last = scores.topk(min(top_k, scores.shape[-1]), dim=-1).values[..., -1:]  # (..., 1)
+        scores = scores.masked_fill(scores < last, -math.inf)
+    if top_p is not None:
+        ordered, order = scores.softmax(dim=-1).sort(dim=-1, descending=True)  # (..., V)
+        before = ordered.cumsum(dim=-1) - ordered  # the probability of all that are more probable
+        dropped = (before >= top_p).scatter(-1, order, before >= top_p)  # back in the order of the ids
+        scores = scores.masked_fill(dropped, -math.inf)
+    return scores.softmax(dim=-1)
+
+
+@torch.no_grad()
+def sample_decode(
+    model: EncoderDecoder,
+    source: Tensor,
+    max_length: int,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Draw each next token at random, by the probability the model gives it.
+
+    Parameters
+    ----------
+    model, source, max_length
+        As for `greedy_decode`.
+    temperature, top_k, top_p
+        As for `token_probabilities`.
+    generator
+        Source of the random numbers, on the device of `source`; default: torch's own.
+
+    Returns
+    -------
+    Tensor
+        Ids ``(B, T)``, in the form of `greedy_decode`.
+
+    Raises
+    ------
+    ValueError
+        `max_length` is below 1, or as `token_probabilities`.
+    """
+    if max_length < 1:
+        raise ValueError(f"max_length: expected an integer ≥ 1, got {max_length}")
+    memory, state, written = model.encode(source), None, []
+    token = torch.full_like(source[:, :1], model.start_id)  # (B, 1)
+    ended = torch.zeros_like(token, dtype=torch.bool)  # (B, 1)
+    while len(written) < max_length and not ended.all():
+        logits, state, *_ = model.decode(token, memory, state)  # (B, 1, V)
+        probabilities = token_probabilities(logits[:, 0].float(), temperature, top_k, top_p)  # (B, V)
+        token = torch.multinomial(probabilities, 1, generator=generator).masked_fill(ended, model.pad_id)  # (B, 1)
+        written.append(token)
+        ended |= token == model.end_id
+    return torch.cat(written, dim=1)  # (B, T)
+
+
+def _rows(tree: Any, rows: Tensor) -> Any:
+    """Pick rows of the batch axis in every tensor of nested tuples: in a model's memory, in its state."""
+    if isinstance(tree, Tensor):
+        return tree.index_select(0, rows)
+    if isinstance(tree, tuple):
+        parts = [_rows(part, rows) for part in tree]
+        return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
+    return tree
