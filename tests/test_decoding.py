@@ -198,6 +198,15 @@ def test_what_has_ended_stays_as_it_is() -> None:
     assert scores.exp().tolist() == pytest.approx([0.6, 0.6])
 
 
+def test_what_has_ended_takes_one_place_in_the_beam() -> None:
+    # the end is sure to be "followed" by 6: extended, it would crowd out the longer sequence, which is the best
+    table = {START: {END: 0.5, 3: 0.45, 6: 0.05}, END: {6: 1.0}, 3: {4: 0.9, END: 0.1}, 4: {5: 1.0}, 5: {END: 1.0}}
+    model = Chain(table, vocabulary=7)
+    ids, scores = beam_search(model, torch.full((1, 1), 4), 2, max_length=6, length_penalty=1.0)
+    assert ids.tolist() == [[3, 4, 5, END]]
+    assert scores.item() == pytest.approx(math.log(0.45 * 0.9) / (9 / 6))
+
+
 def test_rows_of_a_beam_search_do_not_mix() -> None:
     model, source = sharp_model("pre-norm", 13, seed=3), ragged_source()
     together, scores = beam_search(model, source, 3, max_length=8)

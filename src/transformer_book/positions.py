@@ -1,7 +1,8 @@
 """Tell attention where each token stands. Axis letters are those of `transformer_book.shapes`.
 
-Every encoding takes an `offset`: the position of the first vector it is given. A decoder that writes one token at
-a time hands over one vector at a time, and without an offset each would stand at position 0.
+Every encoding that is added takes an `offset`: the position of the first vector it is given. A decoder that writes
+one token at a time hands over one vector at a time, and without an offset each would stand at position 0.
+`RotaryAttention` adds nothing and turns queries and keys instead; it finds the offset by itself.
 """
 
 import math
@@ -10,7 +11,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from transformer_book.shapes import check_inputs, check_widths
+from transformer_book.attention import MultiHeadAttention, merge_heads, scaled_dot_product_attention, split_heads
+from transformer_book.shapes import check_inputs, check_widths, shape_text
 
 
 def sinusoids(length: int, d_model: int) -> Tensor:
@@ -106,9 +108,101 @@ class NoPositions(Positions):
         self.register_buffer("table", torch.zeros(max_length, d_model), persistent=False)
 
 
-#: Name → class, made with ``(d_model, max_length)``.
+#: Name → what is added to the embeddings, made with ``(d_model, max_length)``; "rotary" adds nothing to them, and
+#: has `RotaryAttention` instead.
 POSITIONS: dict[str, Callable[[int, int], Positions]] = {
     "sinusoidal": SinusoidalPositions,
     "learned": LearnedPositions,
+    "rotary": NoPositions,
     "none": NoPositions,
 }
+
+
+def rotate(tensor: Tensor, table: Tensor) -> Tensor:
+    """Turn each pair of coordinates (2i, 2i + 1) of the vector at position t by the angle t / 10000^(2i/K).
+
+    The dot product of two turned vectors depends on their positions by the difference alone, and a turn leaves the
+    length of a vector as it is.
+
+    Parameters
+    ----------
+    tensor
+        Shape ``(..., T, K)``, K even.
+    table
+        Sines and cosines of the angles, ``(T, K)``: rows of ``sinusoids(length, K)``.
+
+    Returns
+    -------
+    Tensor
+        Shape ``(..., T, K)``.
+
+    Raises
+    ------
+    ValueError
+        K is odd, or `table` has another shape than the last two axes of `tensor`.
+
+    Notes
+    -----
+    Source: Su et al. 2021, section 3.2.2 and equation 34.
+    """
+    if tensor.shape[-2:] != table.shape or tensor.shape[-1] % 2:
+        raise ValueError(
+            "tensor and table: expected shapes (..., T, K) and (T, K) with K even, "
+            f"got {shape_text(tensor)} and {shape_text(table)}"
+        )
+    sines, cosines = table[:, 0::2], table[:, 1::2]  # (T, K/2)
+    first, second = tensor[..., 0::2], tensor[..., 1::2]  # (..., T, K/2)
+    turned = (first * cosines - second * sines, first * sines + second * cosines)
+    return torch.stack(turned, dim=-1).flatten(-2)  # (..., T, K/2, 2) -> (..., T, K)
+
+
+class RotaryAttention(MultiHeadAttention):
+    """Self-attention whose queries and keys are turned by their positions; the values are not.
+
+    Keys stand at positions 0 … S − 1 and queries at the last T of these, so a decoder that keeps earlier keys
+    needs no offset. Only for self-attention: across two sequences "the last T" means nothing.
+
+    Parameters
+    ----------
+    d_model, num_heads
+        As for `MultiHeadAttention`; D / H must be even.
+    max_length
+        Most keys S.
+
+    Raises
+    ------
+    ValueError
+        A size does not fit. In use also: there are more than `max_length` keys, or fewer than queries.
+
+    Notes
+    -----
+    Source: Su et al. 2021, section 3.2. A departure from Vaswani et al. 2017.
+    """
+
+    def __init__(self, d_model: int, num_heads: int, max_length: int) -> None:
+        super().__init__(d_model, num_heads)
+        width = d_model // num_heads
+        if width % 2:
+            raise ValueError(
+                f"d_model: expected an even number of coordinates per head, got {width}, of d_model {d_model} and "
+                f"num_heads {num_heads}"
+            )
+        self.register_buffer("table", sinusoids(max_length, width), persistent=False)
+
+    table: Tensor
+
+    def attend(self, query: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Attend to keys and values that `project` has made; otherwise as `forward`."""
+        check_inputs(self.query.in_features, query=query)
+        length, keys = query.shape[1], k.shape[-2]
+        if not length <= keys <= len(self.table):
+            got = f"{length} queries and {keys} keys"
+            raise ValueError(
+                f"query: expected at most as many queries as keys, of which at most {len(self.table)}, got {got}"
+            )
+        q = rotate(
+            split_heads(self.query(query), self.num_heads), self.table[keys - length : keys]
+        )  # (B, H, T, K)
+        k = rotate(k, self.table[:keys])  # (B, H, S, K)
+        blend, weights = scaled_dot_product_attention(q, k, v, mask)  # (B, H, T, K), (B, H, T, S)
+        return self.output(merge_heads(blend)), weights  # (B, T, D)

@@ -18,7 +18,7 @@ from transformer_book.layers import (
     PreNorm,
     Residual,
 )
-from transformer_book.positions import POSITIONS
+from transformer_book.positions import POSITIONS, RotaryAttention
 from transformer_book.shapes import check_ids, check_widths
 
 #: One per decoder layer.
@@ -100,7 +100,7 @@ class TransformerConfig:
     max_length
         Most tokens of a source or target.
     positions
-        ``"sinusoidal"`` (as in the paper), ``"learned"`` or ``"none"``.
+        ``"sinusoidal"`` (as in the paper), ``"learned"``, ``"rotary"`` or ``"none"``.
     pad_id, start_id, end_id
         Ids of padding, of the start and of the end of a target.
 
@@ -296,7 +296,7 @@ class Transformer(nn.Module):
 def encoder_layer(config: TransformerConfig) -> EncoderLayer:
     """Make one layer of the encoder."""
     return EncoderLayer(
-        MultiHeadAttention(config.d_model, config.num_heads),
+        self_attention(config),
         FeedForward(config.d_model, config.d_ff),
         residual_maker(config),
     )
@@ -305,11 +305,18 @@ def encoder_layer(config: TransformerConfig) -> EncoderLayer:
 def decoder_layer(config: TransformerConfig) -> DecoderLayer:
     """Make one layer of the decoder."""
     return DecoderLayer(
-        MultiHeadAttention(config.d_model, config.num_heads),
+        self_attention(config),
         MultiHeadAttention(config.d_model, config.num_heads),
         FeedForward(config.d_model, config.d_ff),
         residual_maker(config),
     )
+
+
+def self_attention(config: TransformerConfig) -> MultiHeadAttention:
+    """Make the attention of a sequence to itself, which with rotary positions knows where tokens stand."""
+    if config.positions == "rotary":
+        return RotaryAttention(config.d_model, config.num_heads, config.max_length)
+    return MultiHeadAttention(config.d_model, config.num_heads)
 
 
 def residual_maker(config: TransformerConfig) -> Callable[[], Residual]:
