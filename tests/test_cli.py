@@ -290,6 +290,11 @@ WRONG_TRAINING = {
     "no width": ([*TRAIN, "--width", "-3"], "argument --width: expected an integer ≥ 1, got '-3'"),
     "no batch": ([*TRAIN, "--batch", "x"], "argument --batch: expected an integer ≥ 1, got 'x'"),
     "no learning": ([*TRAIN, "--learning-rate", "0"], "learning_rate: expected a number > 0, got 0.0"),
+    "an unknown schedule": ([*TRAIN, "--schedule", "cosine"], "argument --schedule: invalid choice: 'cosine'"),
+    "too much smoothing": (
+        [*TRAIN, "--label-smoothing", "1"],
+        "label_smoothing: expected a probability from 0 to below 1, got 1.0",
+    ),
     "no seed": ([*TRAIN, "--seed", "-1"], "argument --seed: expected an integer from 0 to 2⁶³ − 1, got '-1'"),
     "a long seed": ([*TRAIN, "--seed", str(2**63)], "argument --seed: expected an integer from 0 to 2⁶³ − 1, got"),
     "another kind": ([*TRAIN, "--kind", "sort"], "kind: expected"),
@@ -376,6 +381,7 @@ def test_help_tells_all(capsys: pytest.CaptureFixture[str]) -> None:
     ("command", "words"),
     [
         ("train", ["--model", "--cell", "--score", "--width", "--steps", "--batch", "--learning-rate", "--seed"]),
+        ("train", ["--warmup", "--schedule", "linear, inverse_sqrt", "--label-smoothing"]),
         ("train", ["transformer", "--layers", "--heads", "--feed-forward", "--dropout"]),
         ("train", ["--output", "--resume", "--device", "--kind", "--longest", "--dates-in-a-row", "Ctrl-C"]),
         ("evaluate", ["--model-file", "--split", "--count", "--device"]),
@@ -510,18 +516,19 @@ def same_weights(one: torch.nn.Module, other: torch.nn.Module) -> bool:
 
 def test_train_saves_what_the_package_trains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "new" / "model.safetensors"
-    assert main(small(output, 20, "--model", "rnn", "--learning-rate", "0.02")) == 0
+    rate = ["--learning-rate", "0.02", "--warmup", "0.3", "--schedule", "inverse_sqrt"]
+    assert main(small(output, 20, "--model", "rnn", *rate, "--label-smoothing", "0.1")) == 0
     printed = capsys.readouterr()
     model, task = untrained()
-    config = TrainingConfig(steps=20, batch_size=11, learning_rate=0.02, seed=5)
+    config = TrainingConfig(20, 11, 0.02, 0.3, seed=5, schedule="inverse_sqrt", label_smoothing=0.1)
     train(model, task, config)
     stored, its_task, metadata = load_model(output)
     assert same_weights(stored, model)
     assert its_task.settings() == task.settings()
     metrics = evaluate(model, task, task.sample(1000, random.Random(0), "validation"))
     assert metadata["training"] == {
-        "steps": 20, "batch_size": 11, "learning_rate": 0.02, "warmup": 0.1, "clip_norm": 1.0, "seed": 5,
-        "validation": metrics,
+        "steps": 20, "batch_size": 11, "learning_rate": 0.02, "warmup": 0.3, "clip_norm": 1.0, "seed": 5,
+        "schedule": "inverse_sqrt", "label_smoothing": 0.1, "validation": metrics,
     }  # fmt: skip
     assert list(output.parent.iterdir()) == [output]
     weights = sum(weight.numel() for weight in model.parameters())

@@ -33,6 +33,7 @@ from transformer_book.training import (
     seconds_per_step,
     train,
 )
+from transformer_book.training.loop import SCHEDULES
 from transformer_book.training.saved import ASSETS
 from transformer_book.transformer import TransformerConfig
 
@@ -118,6 +119,18 @@ def _add_train(commands: Any) -> _Parser:
         command.add_argument(name, type=_positive, default=default, metavar="N", help=f"default {default}")
     command.add_argument(
         "--learning-rate", type=float, default=3e-3, metavar="X", help="the largest; default 0.003"
+    )
+    command.add_argument(
+        "--warmup", type=float, default=0.1, metavar="X", help="part of the steps in which it rises; default 0.1"
+    )
+    command.add_argument(
+        "--schedule",
+        choices=SCHEDULES,
+        default="linear",
+        help=f"how it falls: {', '.join(SCHEDULES)}; default linear",
+    )
+    command.add_argument(
+        "--label-smoothing", type=float, default=0.0, metavar="X", help="0 … 1; default 0, the paper's is 0.1"
     )
     command.add_argument("--seed", type=_seed, default=0, metavar="N", help="of weights and examples; default 0")
     command.add_argument("--output", type=Path, metavar="PATH", help="default TASK.safetensors")
@@ -241,7 +254,15 @@ def _train(options: argparse.Namespace) -> int:
     device = pick_device(options.device)
     task = _chosen_task(options)
     model = new_model(_model_config(options, task), options.seed)
-    config = TrainingConfig(options.steps, options.batch, options.learning_rate, seed=options.seed)
+    config = TrainingConfig(
+        options.steps,
+        options.batch,
+        options.learning_rate,
+        options.warmup,
+        seed=options.seed,
+        schedule=options.schedule,
+        label_smoothing=options.label_smoothing,
+    )
     output = options.output or Path(f"{options.task}.safetensors")
     checkpoint = output.with_name(f"{output.name}.checkpoint")
     left = config.steps - _steps_done(checkpoint, options.resume)

@@ -76,6 +76,48 @@ def test_loss_wants_a_token() -> None:
         masked_cross_entropy(torch.zeros(2, 5, 7), torch.zeros(2, 5, dtype=torch.long))
 
 
+def test_a_smoothed_loss_is_the_cross_entropy_to_a_smoothed_answer() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 5, 7, generator=generator, dtype=torch.float64, requires_grad=True)
+    target = torch.tensor([[3, 6, 1, 2, 0], [5, 2, 0, 0, 0]])
+    ours = masked_cross_entropy(logits, target, label_smoothing=0.3)
+    answer = torch.full((2, 5, 7), 0.3 / 7, dtype=torch.float64)
+    answer.scatter_add_(2, target[..., None], torch.full((2, 5, 1), 0.7, dtype=torch.float64))
+    each = -(answer * logits.log_softmax(dim=-1)).sum(dim=-1)
+    theirs = each[target != 0].mean()
+    torch.testing.assert_close(ours, theirs)
+    [gradient], [expected] = (torch.autograd.grad(loss, logits) for loss in (ours, theirs))
+    torch.testing.assert_close(gradient, expected)
+
+
+@pytest.mark.parametrize("label_smoothing", [0.1, 0.9])
+def test_a_smoothed_loss_stays_finite_where_a_probability_is_zero(label_smoothing: float) -> None:
+    logits = torch.tensor([[[0.0, -torch.inf, 1.0, -1e30, 2e5]]], requires_grad=True)
+    loss = masked_cross_entropy(logits, torch.tensor([[4]]), label_smoothing=label_smoothing)
+    loss.backward()
+    assert 100 < loss.item() < 1e4
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+
+
+def test_the_least_smoothed_loss_is_at_the_smoothed_answer() -> None:
+    answer = torch.tensor([0.1 / 4, 0.9 + 0.1 / 4, 0.1 / 4, 0.1 / 4])
+    target = torch.tensor([[1]])
+    best = masked_cross_entropy(answer.log()[None, None], target, label_smoothing=0.1)
+    assert best.item() == pytest.approx(-(answer * answer.log()).sum().item(), rel=1e-5)
+    sure = masked_cross_entropy(torch.tensor([[[0.0, 20.0, 0.0, 0.0]]]), target, label_smoothing=0.1)
+    assert best < sure
+
+
+@pytest.mark.parametrize("label_smoothing", [-0.1, 1.0])
+def test_smoothing_out_of_range_is_told(label_smoothing: float) -> None:
+    message = f"label_smoothing: expected a probability from 0 to below 1, got {label_smoothing}"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        masked_cross_entropy(torch.zeros(1, 1, 3), torch.ones(1, 1, dtype=torch.long), 0, label_smoothing)
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        TrainingConfig(label_smoothing=label_smoothing)
+
+
 # --- the learning rate ---------------------------------------------------------------------------------------
 
 
@@ -88,6 +130,21 @@ def test_learning_rate_rises_to_the_largest_and_falls_towards_zero() -> None:
 def test_without_warmup_it_only_falls() -> None:
     config = TrainingConfig(steps=4, learning_rate=1.0, warmup=0.0)
     assert [learning_rate(step, config) for step in range(4)] == [1.0, 0.75, 0.5, 0.25]
+
+
+@pytest.mark.parametrize(("d_model", "warmup"), [(512, 4000), (32, 7)])
+def test_the_paper_s_schedule(d_model: int, warmup: int) -> None:
+    steps, largest = 10 * warmup, (d_model * warmup) ** -0.5
+    config = TrainingConfig(steps=steps, learning_rate=largest, warmup=0.1, schedule="inverse_sqrt")
+    for step in (0, 1, warmup // 2, warmup - 2, warmup - 1, warmup, 3 * warmup, steps - 1):
+        number = step + 1  # the paper counts from 1
+        expected = d_model**-0.5 * min(number**-0.5, number * warmup**-1.5)
+        assert learning_rate(step, config) == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_paper_s_schedule_without_warmup_starts_at_the_largest() -> None:
+    config = TrainingConfig(steps=4, learning_rate=6.0, warmup=0.0, schedule="inverse_sqrt")
+    assert [learning_rate(step, config) for step in range(4)] == pytest.approx([6, 6 / 2**0.5, 6 / 3**0.5, 3])
 
 
 @given(st.integers(1, 300), st.floats(0, 1))
@@ -196,14 +253,16 @@ def test_only_training_examples_are_seen(task: Copying, monkeypatch: pytest.Monk
 # --- the loop ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("parts", [{}, {"cell": "lstm", "score": "additive"}], ids=["context", "attention"])
 def test_train_is_the_loop_written_with_parts_of_torch(
-    task: Copying, make_model: Make, parts: dict[str, str]
+    task: Copying, make_model: Make, parts: dict[str, str], label_smoothing: float
 ) -> None:
+    config = replace(SHORT, label_smoothing=label_smoothing)
     model, theirs = make_model(**parts).double(), make_model(**parts).double()
     optimizer = torch.optim.Adam(theirs.parameters(), lr=0.1, foreach=False)
     rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate(step, SHORT) / 0.1)
-    criterion = nn.CrossEntropyLoss(ignore_index=0)
+    criterion = nn.CrossEntropyLoss(ignore_index=0, label_smoothing=label_smoothing)
     expected, shortened = [], 0
     for step in range(SHORT.steps):
         source, target = make_batch(task, SHORT, step)
@@ -215,7 +274,7 @@ def test_train_is_the_loop_written_with_parts_of_torch(
         rates.step()
         expected.append(loss.item())
     assert 0 < shortened < SHORT.steps  # clipping is tried, on and off
-    assert train(model, task, SHORT) == pytest.approx(expected, rel=1e-10)
+    assert train(model, task, config) == pytest.approx(expected, rel=1e-10)
     for ours, other in zip(model.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(ours, other, rtol=1e-9, atol=1e-12)
 
@@ -264,6 +323,7 @@ def test_timing_leaves_the_model(task: Copying, make_model: Make, same: Same) ->
         ({"learning_rate": 0.0}, "learning_rate: expected a number > 0, got 0.0"),
         ({"learning_rate": float("nan")}, "learning_rate: expected a number > 0, got nan"),
         ({"clip_norm": float("inf")}, "clip_norm: expected a number > 0, got inf"),
+        ({"schedule": "cosine"}, "schedule: expected one of linear, inverse_sqrt, got 'cosine'"),
         ({"warmup": 1.1}, "warmup: expected a part of the steps from 0 to 1, got 1.1"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",

@@ -20,6 +20,9 @@ from transformer_book.tasks.task import Batch, Task, collate
 from transformer_book.training.checkpoint import load_checkpoint, save_checkpoint
 from transformer_book.training.models import Model
 
+#: How the learning rate goes on after its warm-up; see `learning_rate`.
+SCHEDULES = ("linear", "inverse_sqrt")
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -39,6 +42,10 @@ class TrainingConfig:
         A gradient longer than this is shortened to it.
     seed
         Which examples are drawn and what dropout drops: both depend, in step i, on this and on i alone.
+    schedule
+        ``"linear"`` or ``"inverse_sqrt"``; see `learning_rate`.
+    label_smoothing
+        Probability spread evenly over the vocabulary in place of the right token's; see `masked_cross_entropy`.
 
     Raises
     ------
@@ -52,6 +59,8 @@ class TrainingConfig:
     warmup: float = 0.1
     clip_norm: float = 1.0
     seed: int = 0
+    schedule: str = "linear"
+    label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size"):
@@ -62,10 +71,16 @@ class TrainingConfig:
                 raise ValueError(f"{name}: expected a number > 0, got {getattr(self, name)}")
         if not 0 <= self.warmup <= 1:
             raise ValueError(f"warmup: expected a part of the steps from 0 to 1, got {self.warmup}")
+        if self.schedule not in SCHEDULES:
+            raise ValueError(f"schedule: expected one of {', '.join(SCHEDULES)}, got {self.schedule!r}")
+        _check_smoothing(self.label_smoothing)
 
 
-def masked_cross_entropy(logits: Tensor, target: Tensor, pad_id: int = 0) -> Tensor:
+def masked_cross_entropy(logits: Tensor, target: Tensor, pad_id: int = 0, label_smoothing: float = 0.0) -> Tensor:
     """Average −log p(token) over the tokens that are no padding.
+
+    With label smoothing ε the right answer is 1 − ε for the token and ε spread evenly over all V tokens, and the
+    loss is the cross-entropy to that; its least value is then above zero.
 
     Parameters
     ----------
@@ -75,6 +90,9 @@ def masked_cross_entropy(logits: Tensor, target: Tensor, pad_id: int = 0) -> Ten
         Integer ids ``(B, T)``.
     pad_id
         The id of padding.
+    label_smoothing
+        ε, from 0 to below 1. Above 0 a logit counts as at most 10,000 below the largest of its row, so that a
+        token of probability zero costs much and not infinitely much.
 
     Returns
     -------
@@ -84,8 +102,13 @@ def masked_cross_entropy(logits: Tensor, target: Tensor, pad_id: int = 0) -> Ten
     Raises
     ------
     ValueError
-        Shapes do not fit together, or all is padding.
+        Shapes do not fit together, all is padding, or `label_smoothing` is out of range.
+
+    Notes
+    -----
+    Source: Szegedy et al. 2016, section 7; Vaswani et al. 2017, section 5.4.
     """
+    _check_smoothing(label_smoothing)
     if logits.ndim != 3 or logits.shape[:2] != target.shape:
         raise ValueError(
             "logits and target: expected shapes (B, T, V) and (B, T), "
@@ -93,20 +116,34 @@ def masked_cross_entropy(logits: Tensor, target: Tensor, pad_id: int = 0) -> Ten
         )
     if not (target != pad_id).any():
         raise ValueError("target: expected at least one token, got only padding")
-    return F.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=pad_id)
+    if label_smoothing:
+        logits = logits.maximum(logits.detach().amax(dim=-1, keepdim=True) - 1e4)  # (B, T, V), all finite
+    return F.cross_entropy(
+        logits.flatten(0, 1), target.flatten(), ignore_index=pad_id, label_smoothing=label_smoothing
+    )
 
 
 def learning_rate(step: int, config: TrainingConfig) -> float:
-    """Learning rate of a step: rises linearly, reaches its largest value, falls linearly towards zero.
+    """Learning rate of a step: rises linearly to its largest value, then falls.
+
+    ``"linear"`` falls in a straight line, to zero after the last step. ``"inverse_sqrt"`` is the paper's: after w
+    steps of warm-up it falls as √(w / step). The paper's own largest value is 1 / √(D·w).
 
     Parameters
     ----------
     step
-        0 … ``config.steps`` − 1; it would be zero at ``config.steps``.
+        0 … ``config.steps`` − 1.
     config
-        Has the largest value and the part of the steps in which it rises.
+        Has the largest value, the part of the steps in which it rises, and how it falls.
+
+    Notes
+    -----
+    Source: Vaswani et al. 2017, section 5.3, equation 3 (``"inverse_sqrt"``).
     """
     warmup = round(config.warmup * config.steps)
+    if config.schedule == "inverse_sqrt":
+        progress = (step + 1) / max(warmup, 1)
+        return config.learning_rate * min(progress, progress**-0.5)
     rising = (step + 1) / (warmup + 1)
     falling = (config.steps - step) / (config.steps - warmup) if step >= warmup else 1.0
     return config.learning_rate * min(rising, falling)
@@ -182,7 +219,7 @@ def train(
         with tqdm(initial=len(losses), total=config.steps, unit="step", disable=not progress) as bar:
             for step in range(len(losses), config.steps):
                 with seeded(random.Random(f"{config.seed}/{step}/dropout").getrandbits(63), device):
-                    loss = _gradient(model, make_batch(task, config, step, device), config.clip_norm, step)
+                    loss = _gradient(model, make_batch(task, config, step, device), config, step)
                 consistent = False  # interrupted from here on, weights would be partly new and partly old
                 optimizer.param_groups[0]["lr"] = learning_rate(step, config)
                 optimizer.step()
@@ -207,19 +244,24 @@ def seconds_per_step(model: Model, task: Task, config: TrainingConfig, device: t
     return (time.perf_counter() - start) / 3
 
 
-def _gradient(model: Model, batch: Batch, clip_norm: float, step: int) -> float:
+def _gradient(model: Model, batch: Batch, config: TrainingConfig, step: int) -> float:
     """Leave the clipped gradient in the parameters and return the loss."""
     model.zero_grad()
     logits = model(batch.source, batch.target[:, :-1])  # (B, T, V)
-    loss = masked_cross_entropy(logits, batch.target[:, 1:], model.pad_id)
+    loss = masked_cross_entropy(logits, batch.target[:, 1:], model.pad_id, config.label_smoothing)
     loss.backward()
-    norm = clip_grad_norm_(model.parameters(), clip_norm)
+    norm = clip_grad_norm_(model.parameters(), config.clip_norm)
     if not (loss.isfinite() and norm.isfinite()):
         raise FloatingPointError(
             f"step {step}: expected a finite loss and gradient, got loss {loss.item()} and a gradient of length "
             f"{norm.item()}; a lower learning rate may help"
         )
     return loss.item()
+
+
+def _check_smoothing(label_smoothing: float) -> None:
+    if not 0 <= label_smoothing < 1:
+        raise ValueError(f"label_smoothing: expected a probability from 0 to below 1, got {label_smoothing}")
 
 
 def _identity(model: Model, task: Task, config: TrainingConfig) -> dict[str, Any]:
