@@ -384,8 +384,8 @@ def test_help_tells_all(capsys: pytest.CaptureFixture[str]) -> None:
         ("train", ["--warmup", "--schedule", "linear, inverse_sqrt", "--label-smoothing"]),
         ("train", ["transformer", "--layers", "--heads", "--feed-forward", "--dropout"]),
         ("train", ["--output", "--resume", "--device", "--kind", "--longest", "--dates-in-a-row", "Ctrl-C"]),
-        ("evaluate", ["--model-file", "--split", "--count", "--device"]),
-        ("predict", ["TEXT", "--model-file", "--device", "standard input"]),
+        ("evaluate", ["--beam", "--model-file", "--split", "--count", "--device"]),
+        ("predict", ["TEXT", "--beam", "--model-file", "--device", "standard input"]),
     ],
 )
 def test_help_on_models_tells_all(command: str, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -792,6 +792,24 @@ def test_predict_prints_one_line_for_each_text(
     words = texts if given == "words" else []
     assert main(["predict", "copying", *words, "--model-file", str(path), "--device", "cpu"]) == 0
     assert capsys.readouterr().out.splitlines() == ["".join(symbols) for symbols in predict(model, task, texts)]
+
+
+def test_a_beam_asked_for_is_searched(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "model.safetensors"
+    model, task = untrained()
+    train(model, task, TrainingConfig(steps=20, learning_rate=0.02))
+    save_model(path, model, task, {})
+    texts = [f"{number:03d}" for number in range(0, 1000, 37)]
+    wide = ["".join(symbols) for symbols in predict(model, task, texts, beam_size=5)]
+    assert wide != ["".join(symbols) for symbols in predict(model, task, texts)]
+    file = ["--model-file", str(path), "--device", "cpu"]
+    assert main(["predict", "copying", *texts, *file, "--beam", "5"]) == 0
+    assert capsys.readouterr().out.splitlines() == wide
+    assert main(["evaluate", "copying", *file, "--beam", "5", "--count", "300"]) == 0
+    examples = task.sample(300, random.Random(0), "test")
+    found, greedy = (evaluate(model, task, examples, beam_size=size)["token_accuracy"] for size in (5, 1))
+    assert round(1000 * found) != round(1000 * greedy)
+    assert f"token accuracy {100 * found:.1f} %" in capsys.readouterr().out
 
 
 def test_the_book_s_own_model_is_the_default(

@@ -236,6 +236,9 @@ def _add_model_file(command: _Parser) -> None:
     command.add_argument(
         "--model-file", type=Path, metavar="PATH", help="from train; default: the book's own model"
     )
+    command.add_argument(
+        "--beam", type=_positive, default=1, metavar="N", help="beginnings kept in beam search; default 1: greedy"
+    )
 
 
 def _positive(text: str) -> int:
@@ -334,7 +337,7 @@ def _model_config(options: argparse.Namespace, task: Task) -> Config:
 
 def _evaluate(options: argparse.Namespace) -> int:
     model, task = _load(options)
-    metrics = evaluate(model, task, _examples(task, options.split, options.count))
+    metrics = evaluate(model, task, _examples(task, options.split, options.count), beam_size=options.beam)
     print(f"{task.name}: {_describe(model)}\n  {_verdict(metrics, options.split, options.count)}")
     return 0
 
@@ -344,7 +347,7 @@ def _predict(options: argparse.Namespace) -> int:
     texts = options.text or sys.stdin.read().splitlines()
     if not texts:
         raise ValueError("TEXT: expected at least one text, as words or as lines of the standard input, got none")
-    for symbols in predict(model, task, [_source(task, text) for text in texts]):
+    for symbols in predict(model, task, [_source(task, text) for text in texts], beam_size=options.beam):
         print(task.text(symbols))
     return 0
 

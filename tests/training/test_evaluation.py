@@ -8,10 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from transformer_book.decoding import beam_search
 from transformer_book.seq2seq import Seq2Seq
 from transformer_book.tasks.copying import Copying
+from transformer_book.tasks.metrics import token_accuracy
 from transformer_book.tasks.task import Example
-from transformer_book.training import TrainingConfig, evaluate, predict, train
+from transformer_book.training import TrainingConfig, evaluate, evaluation, predict, train
 
 Make = Callable[..., Seq2Seq]
 
@@ -44,6 +46,34 @@ def test_predictions_are_in_the_order_of_the_sources(task: Copying, batch_size: 
     assert max(map(len, echo.batches)) == min(batch_size, 8)
     padding = sum(max(lengths) * len(lengths) - sum(lengths) for lengths in echo.batches)
     assert padding <= {1: 0, 3: 3, 256: 21}[batch_size]  # neighbours in length share a batch
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_a_beam_writes_what_beam_search_finds(
+    task: Copying, make_model: Make, monkeypatch: pytest.MonkeyPatch, beam_size: int
+) -> None:
+    model = make_model(d_hidden=11)
+    asked = []
+
+    def spy(*arguments: Any) -> tuple[Tensor, Tensor]:
+        asked.append(arguments[2:])
+        return beam_search(*arguments)
+
+    monkeypatch.setattr(evaluation, "beam_search", spy)
+    examples = task.sample(9, random.Random(0), "test")
+    written = predict(model, task, [example.source for example in examples], 4, beam_size)
+    assert asked == ([] if beam_size == 1 else [(3, task.max_target_length)] * 3)
+    for example, prediction in zip(examples, written, strict=True):
+        source = torch.tensor([task.source_vocabulary.encode(example.source)])
+        ids, _ = beam_search(model, source, beam_size, task.max_target_length)
+        assert task.target_vocabulary.decode(ids[0].tolist()) == prediction
+    found = evaluate(model, task, examples, beam_size=beam_size)
+    assert found["token_accuracy"] == token_accuracy(written, [example.target for example in examples])
+
+
+def test_no_beam_is_refused(task: Copying, make_model: Make) -> None:
+    with pytest.raises(ValueError, match=r"^beam_size: expected an integer ≥ 1, got 0$"):
+        predict(make_model(), task, ["31"], beam_size=0)
 
 
 @pytest.mark.parametrize("parts", [{}, {"cell": "lstm"}, {"score": "additive"}], ids=str)
