@@ -173,17 +173,6 @@ class _Table(SphinxDirective):
         options = self.config.html_theme_options
         return f"{options['repository_url']}/blob/{options['repository_branch']}/{path}"
 
-    def claims(self, claims: list[str]) -> Cell:
-        """Link to the claims that decide."""
-        if not claims:
-            return []
-        paragraph = nodes.paragraph("", "Claims " if len(claims) > 1 else "Claim ")
-        for number, claim in enumerate(claims):
-            if number:
-                paragraph += nodes.Text(", ")
-            paragraph += self.link("std", "ref", claim_anchor(claim), claim)
-        return [paragraph]
-
     def run(self) -> list[nodes.Node]:
         """Build the table."""
         return [self.table(self.rows())]
@@ -296,11 +285,22 @@ class NotesMap(_Table):
                 [nodes.paragraph("", "", self.link("std", "doc", chapter))],
             )
 
+    def claims(self, claims: list[str]) -> Cell:
+        """Link to the claims that decide."""
+        if not claims:
+            return []
+        paragraph = nodes.paragraph("", "Claims " if len(claims) > 1 else "Claim ")
+        for number, claim in enumerate(claims):
+            if number:
+                paragraph += nodes.Text(", ")
+            paragraph += self.link("std", "ref", claim_anchor(claim), claim)
+        return [paragraph]
+
 
 class PaperMap(_Table):
     """``{paper-map}``."""
 
-    columns = (("The paper", 30), ("In this book", 38), ("Code", 20), ("Chapters", 12))
+    columns = (("The paper", 38), ("In this book", 62))
     label = "tb-paper"
 
     def run(self) -> list[nodes.Node]:
@@ -346,14 +346,19 @@ class PaperMap(_Table):
             name = relation.replace(" ", "-")
             relations += nodes.inline("", relation, classes=["tb-verdict", f"tb-relation-{name}"])
             relations += nodes.Text(" ")
-        code = [self.link("py", "obj", name, name.rpartition(".")[2]) for name in entry["code"]]
+        claims = [self.link("std", "ref", claim_anchor(claim), claim) for claim in entry["claims"]]
         chapters = [self.link("std", "doc", chapter_docname(self.root, slug)) for slug in entry["chapters"]]
-        return (
-            says,
-            [relations, *self.text(entry["here"]), *self.claims(entry["claims"])],
-            [nodes.paragraph("", "", link) for link in code],
-            [nodes.paragraph("", "", link) for link in chapters],
-        )
+        code = [self.link("py", "obj", name, name.rpartition(".")[2]) for name in entry["code"]]
+        links = [("Claims", claims), ("Chapters", chapters), ("Code", code)]
+        return says, [relations, *self.text(entry["here"]), *(self.line(*each) for each in links if each[1])]
+
+    def line(self, title: str, links: list[nodes.Element]) -> nodes.paragraph:
+        """Put links behind a title."""
+        paragraph = nodes.paragraph("", "", nodes.strong("", title), classes=["tb-links"])
+        for number, link in enumerate(links):
+            paragraph += nodes.Text(" · " if number else " ")
+            paragraph += link
+        return paragraph
 
 
 def check_place(root: Path, entry: Any, claims: set[str]) -> None:
