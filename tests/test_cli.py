@@ -103,6 +103,18 @@ def test_a_claim_that_does_not_hold_is_said_and_counts(
     assert Result.load(tmp_path / "mask_properties.json").values == {"x": [0.5, 1.5, 2.5]}
 
 
+def test_seeds_measured_at_once_are_those_measured_in_turn(tmp_path: Path) -> None:
+    words = ["measure", "score_variance", "--seeds", "2", "--device", "cpu", "--output"]
+    assert main([*words, str(tmp_path / "turn")]) == 0
+    assert main([*words, str(tmp_path / "once"), "--jobs", "2"]) == 0
+    turn, once = (Result.load(tmp_path / folder / "score_variance.json") for folder in ("turn", "once"))
+    assert once.seeds == turn.seeds == [0, 1]
+    for name in turn.values:
+        torch.testing.assert_close(torch.from_numpy(once.array(name)), torch.from_numpy(turn.array(name)))
+    assert once.command == "transformer-book measure score_variance --seeds 2 --jobs 2 --device cpu"
+    assert "(1 threads)" in once.environment["device_name"]
+
+
 def test_all_measures_everything_and_one_failed_claim_counts(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,17 +2,23 @@
 
 import argparse
 import inspect
+import multiprocessing
 import random
 import shlex
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
+import torch
+from tqdm.auto import tqdm
+
 from transformer_book.device import describe, pick_device
-from transformer_book.experiments import REGISTRY, load_result, result_file, results_folder
+from transformer_book.experiments import REGISTRY, Result, load_result, result_file, results_folder
+from transformer_book.experiments._result import join
 from transformer_book.experiments.shipped import SHIPPED, TEST_COUNT, ship
 from transformer_book.files import check_writable
 from transformer_book.seq2seq import CELLS, SCORES, Seq2SeqConfig
@@ -176,6 +182,13 @@ def _add_measure(commands: Any) -> _Parser:
     )
     command.add_argument("name", choices=[*REGISTRY, "all"], metavar="NAME", help=", ".join([*REGISTRY, "or all"]))
     command.add_argument("--seeds", type=_positive, default=5, metavar="N", help="use seeds 0 … N−1 (default 5)")
+    command.add_argument(
+        "--jobs",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="seeds measured at once, each in a process of one thread (default 1); not for what measures time",
+    )
     command.add_argument(
         "--output",
         type=Path,
@@ -429,7 +442,10 @@ def _measure(options: argparse.Namespace) -> int:
     for name in REGISTRY if options.name == "all" else [options.name]:
         print(f"{name} on {describe(device)}: {options.seeds} seeds; {_expected_time(name, device.type)}")
         start = time.perf_counter()
-        result = REGISTRY[name].measure(seeds=range(options.seeds), device=device, progress=True)
+        if options.jobs == 1:
+            result = REGISTRY[name].measure(seeds=range(options.seeds), device=device, progress=True)
+        else:
+            result = _measure_in_processes(name, options.seeds, options.jobs, device)
         path = folder / result_file(name, device.type)
         result.save(path)
         print(f"  written to {path} after {time.perf_counter() - start:.0f} s")
@@ -438,6 +454,26 @@ def _measure(options: argparse.Namespace) -> int:
             holds &= verdict.holds
             print(f"  {claim.id} {'holds' if verdict.holds else 'DOES NOT HOLD'}: {verdict.figure}")
     return 0 if holds else 1
+
+
+def _measure_in_processes(name: str, seeds: int, jobs: int, device: torch.device) -> Result:
+    spawn = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads, stopped where they were
+    with ProcessPoolExecutor(jobs, spawn, torch.set_num_threads, (1,)) as pool:
+        work = [pool.submit(_measure_one, name, seed, device) for seed in range(seeds)]
+        try:
+            for _ in tqdm(as_completed(work), desc=name, total=seeds, unit="seed"):
+                pass
+            result = join([part.result() for part in work])
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return replace(
+        result, command=f"transformer-book measure {name} --seeds {seeds} --jobs {jobs} --device {device.type}"
+    )
+
+
+def _measure_one(name: str, seed: int, device: torch.device) -> Result:
+    return REGISTRY[name].measure(seeds=[seed], device=device)
 
 
 def _expected_time(name: str, device: str) -> str:
