@@ -540,7 +540,9 @@ def test_train_saves_what_the_package_trains(tmp_path: Path, capsys: pytest.Capt
     metrics = evaluate(model, task, task.sample(1000, random.Random(0), "validation"))
     assert metadata["training"] == {
         "steps": 20, "batch_size": 11, "learning_rate": 0.02, "warmup": 0.3, "clip_norm": 1.0, "seed": 5,
-        "schedule": "inverse_sqrt", "label_smoothing": 0.1, "validation": metrics,
+        "schedule": "inverse_sqrt", "label_smoothing": 0.1, "batching": "random", "parts": 1,
+        "precision": "float32", "average_last": 1, "average_every": 100, "beta1": 0.9, "beta2": 0.999,
+        "epsilon": 1e-8, "weight_decay": 0.0, "validation": metrics,
     }  # fmt: skip
     assert list(output.parent.iterdir()) == [output]
     weights = sum(weight.numel() for weight in model.parameters())
