@@ -613,15 +613,15 @@ def test_an_interrupted_training_says_how_to_go_on_and_then_ends_the_same(
     with monkeypatch.context() as patched:
         if place == "in a step":
             calls: list[int] = []
-            update = torch.optim.Adam.step
+            update = torch.optim.AdamW.step
 
-            def step(optimizer: torch.optim.Adam) -> None:
+            def step(optimizer: torch.optim.AdamW) -> None:
                 calls.append(1)
                 if len(calls) == 4 + 13:  # four to tell the time
                     raise KeyboardInterrupt
                 update(optimizer)
 
-            patched.setattr(torch.optim.Adam, "step", step)
+            patched.setattr(torch.optim.AdamW, "step", step)
         else:
             patched.setattr(cli, {"while judging": "evaluate", "while saving": "save_model"}[place], stop)
         capsys.readouterr()
