@@ -229,10 +229,7 @@ def one_more(ordered, p):
 TOP_P = [
     (nucleus(below, descending=False), "✗ the least probable first"),
     (nucleus(lambda o, p: o.cumsum(-1) <= p), "✗ the token that crosses p is dropped"),
-    (
-        lambda probs, p: (probs * (probs >= p)) / (probs * (probs >= p)).sum(-1, keepdim=True),
-        "✗ each probability …",
-    ),
+    (nucleus(lambda o, p: o >= p), "✗ each probability compared with p, not their sum"),
     (nucleus(one_more), "✗ one token too many"),
     (lambda probs, p: probs / probs.sum(-1, keepdim=True), "✗ all kept"),
     (
