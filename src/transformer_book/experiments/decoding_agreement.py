@@ -78,8 +78,10 @@ def measure(
                     forced, stepped, reread = all_ways(model, source, target)
                     found[f"steps_{name}"][i, j] = (stepped - forced).abs().max().item()
                     found[f"cache_{name}"][i, j] = (stepped - reread).abs().max().item()
+                model = random_model(seed, norm_first, positions).to(device, torch.float64).eval()
                 found["beam"][i, j] = _differing(greedy(model, source, length), beam(model, source, 1, length)[0])
-                forget_positions(model)  # the last one, in float64
+                forced = all_ways(model, source, target)[0]
+                forget_positions(model)
                 found["mistake"][i, j] = (step_by_step(model, source, target) - forced).abs().max().item()
         right, mistaken = _dates_read(seed, count, device, greedy)
         lists = {name: values.tolist() for name, values in found.items()}
