@@ -124,14 +124,14 @@ def beam_search(
             raise ValueError(f"{name}: expected an integer ≥ 1, got {number}")
     batch, state = len(source), None
     first = torch.arange(batch, device=source.device)[:, None] * beam_size  # (B, 1): its row among B·W
-    memory = _rows(model.encode(source), (first // beam_size).repeat(1, beam_size).flatten())
+    memory = pick_rows(model.encode(source), (first // beam_size).repeat(1, beam_size).flatten())
     beams = first_beams(model.start_id, batch, beam_size, source.device)
     scores = beams.totals
     while beams.ids.shape[-1] <= max_length and not (beams.ended | beams.totals.isinf()).all():
         logits, state, *_ = model.decode(beams.ids[..., -1:].flatten(0, 1), memory, state)  # (B·W, 1, V)
         steps = logits[:, 0].float().log_softmax(dim=-1).unflatten(0, (batch, beam_size))  # (B, W, V)
         beams, scores, parents = beam_step(beams, steps, model.end_id, model.pad_id, length_penalty)
-        state = _rows(state, (first + parents).flatten())
+        state = pick_rows(state, (first + parents).flatten())
     longest = int(beams.lengths[:, 0].max())
     return beams.ids[:, 0, 1 : 1 + longest], scores[:, 0]
 
@@ -309,11 +309,11 @@ def sample_decode(
     return torch.cat(written, dim=1)  # (B, T)
 
 
-def _rows(tree: Any, rows: Tensor) -> Any:
+def pick_rows(tree: Any, rows: Tensor) -> Any:
     """Pick rows of the batch axis in every tensor of nested tuples: in a model's memory, in its state."""
     if isinstance(tree, Tensor):
         return tree.index_select(0, rows)
     if isinstance(tree, tuple):
-        parts = [_rows(part, rows) for part in tree]
+        parts = [pick_rows(part, rows) for part in tree]
         return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
     return tree
