@@ -24,8 +24,10 @@ from transformer_book.files import check_writable
 from transformer_book.positions import POSITIONS
 from transformer_book.seq2seq import CELLS, SCORES, Seq2SeqConfig
 from transformer_book.tasks import TASKS, make_task
+from transformer_book.tasks.bleu import signatures
 from transformer_book.tasks.sources import SOURCES, SourceError, fetch
 from transformer_book.tasks.task import SPLITS, Example, Split, Task
+from transformer_book.tasks.translation import LANGUAGES, Translation
 from transformer_book.training import (
     Config,
     Model,
@@ -54,8 +56,9 @@ MODEL_OPTIONS = {
     "transformer": ("layers", "heads", "feed_forward", "dropout", "norm", "positions", "shared_embeddings"),
 }
 NORMS = ("pre", "post")
-TASK_OPTIONS = ("kind", "longest", "dates_in_a_row")
-VALIDATION_COUNT = 1000
+TASK_OPTIONS = ("kind", "longest", "dates_in_a_row", "language", "pairs", "vocabulary_size")
+# Examples a model is judged on; of translations, which are few and cost little to keep, the whole split.
+COUNT = 1000
 
 
 class _Parser(argparse.ArgumentParser):
@@ -198,8 +201,17 @@ def _add_train(commands: Any) -> _Parser:
     command.add_argument("--resume", action="store_true", help="go on from PATH.checkpoint")
     group = command.add_argument_group("options of the task")
     group.add_argument("--kind", help="copying: copy (default), reverse or first")
-    group.add_argument("--longest", type=_positive, metavar="N", help="copying, pronunciation: most symbols")
+    group.add_argument(
+        "--longest", type=_positive, metavar="N", help="copying, pronunciation, translation: most symbols"
+    )
     group.add_argument("--dates-in-a-row", type=_positive, metavar="N", help="dates: how many at once; default 1")
+    group.add_argument("--language", choices=LANGUAGES, help="translation, from English: fr (default), de or es")
+    group.add_argument(
+        "--pairs", metavar="FILE", help="translation: on each line a sentence, a tab, its translation"
+    )
+    group.add_argument(
+        "--vocabulary-size", type=_positive, metavar="N", help="translation: most subwords; default 4000"
+    )
     command.set_defaults(run=_train)
     return command
 
@@ -208,12 +220,15 @@ def _add_evaluate(commands: Any) -> _Parser:
     command = commands.add_parser(
         "evaluate",
         help="say how much of what a model writes is right",
-        description="Say how much of what a model writes is right: exact match, token accuracy, error rate.",
+        description="Say how much of what a model writes is right: exact match, token accuracy, error rate; of "
+        "translations BLEU and chrF, with sacreBLEU's signatures.",
     )
     _add_task(command)
     _add_model_file(command)
     command.add_argument("--split", choices=SPLITS, default="test", help="train, validation or test (default)")
-    command.add_argument("--count", type=_positive, default=1000, metavar="N", help="examples; default 1000")
+    command.add_argument(
+        "--count", type=_positive, metavar="N", help=f"examples; default {COUNT}, of translations all of the split"
+    )
     command.set_defaults(run=_evaluate)
     return command
 
@@ -336,6 +351,7 @@ def _train_on(device: torch.device, options: argparse.Namespace) -> int:
     checkpoint = output.with_name(f"{output.name}.checkpoint")
     left = config.steps - _steps_done(checkpoint, options.resume)
     check_writable(output)  # fails before the work, not after it
+    validation = _examples(task, "validation", None)  # an empty split is found now, too
     try:
         seconds = seconds_per_step(model, task, config, device) * left
         if rank == 0:
@@ -345,7 +361,7 @@ def _train_on(device: torch.device, options: argparse.Namespace) -> int:
         train(model, task, config, device, checkpoint, progress=True)
         if rank > 0:
             return 0
-        metrics = evaluate(model, task, _examples(task, "validation", VALIDATION_COUNT))
+        metrics = evaluate(model, task, validation)
         save_model(output, model, task, {**asdict(config), "validation": metrics})
         checkpoint.unlink()
     except KeyboardInterrupt:
@@ -355,9 +371,10 @@ def _train_on(device: torch.device, options: argparse.Namespace) -> int:
         words = [*(launch if processes > 1 else ["transformer-book"]), *options.words]
         _tell(f"interrupted; go on with: {shlex.join(words if options.resume else [*words, '--resume'])}")
         return 130
-    print(f"  {_verdict(metrics, 'validation', VALIDATION_COUNT)}")
+    print(f"  {_verdict(metrics, 'validation', len(validation))}")
     [example] = _examples(task, "validation", 1)
-    words = ["transformer-book", "predict", task.name, "".join(example.source), "--model-file", str(output)]
+    text = task.text(example.source) if isinstance(task, Translation) else "".join(example.source)
+    words = ["transformer-book", "predict", task.name, text, "--model-file", str(output)]
     print(f"  written to {output}; try: {shlex.join(words)}")
     return 0
 
@@ -431,8 +448,11 @@ def _model_config(options: argparse.Namespace, task: Task) -> Config:
 
 def _evaluate(options: argparse.Namespace) -> int:
     model, task = _load(options)
-    metrics = evaluate(model, task, _examples(task, options.split, options.count), beam_size=options.beam)
-    print(f"{task.name}: {_describe(model)}\n  {_verdict(metrics, options.split, options.count)}")
+    examples = _examples(task, options.split, options.count)
+    metrics = evaluate(model, task, examples, beam_size=options.beam)
+    print(f"{task.name}: {_describe(model)}\n  {_verdict(metrics, options.split, len(examples))}")
+    if isinstance(task, Translation):
+        print("\n".join(f"  {name}: {signature}" for name, signature in signatures().items()))
     return 0
 
 
@@ -467,8 +487,10 @@ def _load(options: argparse.Namespace) -> tuple[Model, Task]:
     return model.to(device), task
 
 
-def _examples(task: Task, split: Split, count: int) -> Sequence[Example]:
-    return task.sample(count, random.Random(0), split=split)
+def _examples(task: Task, split: Split, count: int | None) -> Sequence[Example]:
+    if isinstance(task, Translation) and count is None and task.examples(split):
+        return task.examples(split)
+    return task.sample(count or COUNT, random.Random(0), split=split)
 
 
 def _describe(model: Model) -> str:
@@ -482,6 +504,9 @@ def _describe(model: Model) -> str:
 
 
 def _verdict(metrics: dict[str, float], split: str, count: int) -> str:
+    if "bleu" in metrics:
+        share = f"exact match {100 * metrics['exact_match']:.1f} %"
+        return f"{split}, {count:,} sentences: BLEU {metrics['bleu']:.1f}, chrF {metrics['chrf']:.1f}, {share}"
     exact, token, error = (
         f"{100 * metrics[name]:.1f} %" for name in ("exact_match", "token_accuracy", "error_rate")
     )

@@ -260,18 +260,29 @@ class _Run:
 
     def gradient(self, step: int, parts: Sequence[Sequence[Example]], task: Task) -> Tensor:
         """Leave the clipped gradient in the parameters; return the loss and the length it had, ``(2,)``."""
-        tokens = [sum(len(example.target) + 1 for example in part) for part in parts]  # END is predicted too
         rank, processes = place()
-        self.model.zero_grad()
-        losses = []
-        for number in range(rank, len(parts), processes):
+        share = len(parts) // processes
+        tokens = [sum(len(example.target) + 1 for example in part) for part in parts]  # END is predicted too
+
+        def added(numbers: range) -> list[Tensor]:
+            """Loss and gradient of parts, halves first: two processes with one half each add up the same."""
+            if len(numbers) > 1:
+                half = len(numbers) // 2
+                pairs = zip(added(numbers[:half]), added(numbers[half:]), strict=True)
+                return [one.add_(other) for one, other in pairs]
+            [number] = numbers
             batch = _moved(collate(parts[number], task.source_vocabulary, task.target_vocabulary), self.device)
+            self.model.zero_grad()
             with seeded(_dropout_seed(self.config.seed, step, number), self.device):
                 loss = self.loss(batch) * (tokens[number] / sum(tokens))
             loss.backward()
-            losses.append(loss.detach())
-        loss = torch.stack(losses).sum()
-        add_up([loss, *(weight.grad for weight in self.model.parameters() if weight.grad is not None)])
+            return [loss.detach(), *(weight.grad for weight in self.model.parameters() if weight.grad is not None)]
+
+        loss, *gradients = added(range(rank * share, (rank + 1) * share))
+        add_up([loss, *gradients])
+        used = (weight for weight in self.model.parameters() if weight.grad is not None)
+        for weight, gradient in zip(used, gradients, strict=True):
+            weight.grad = gradient
         return torch.stack([loss, clip_grad_norm_(self.model.parameters(), self.config.clip_norm)])
 
     def loss(self, batch: Batch) -> Tensor:
