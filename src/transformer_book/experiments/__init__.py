@@ -29,6 +29,8 @@ from transformer_book.experiments import (
     score_variance,
     sequential_time,
     softmax_scaling,
+    translation,
+    translation_recipe,
     unscaled_training,
 )
 from transformer_book.experiments._result import Claim, Result, Verdict
@@ -57,6 +59,8 @@ REGISTRY: dict[str, ModuleType] = {
     "head_cost": head_cost,
     "heads_against_one": heads_against_one,
     "head_pruning": head_pruning,
+    "translation": translation,
+    "translation_recipe": translation_recipe,
 }
 
 #: Number of a chapter, as in its claims' ids → its slug.
