@@ -21,8 +21,11 @@ from transformer_book.experiments import (
     head_pruning,
     heads_against_one,
     mask_properties,
+    permutation,
+    position_encodings,
     pronunciation_twins,
     published_pronunciation,
+    rotary_distance,
     score_classes,
     score_comparison,
     score_cost,
@@ -57,6 +60,9 @@ REGISTRY: dict[str, ModuleType] = {
     "head_cost": head_cost,
     "heads_against_one": heads_against_one,
     "head_pruning": head_pruning,
+    "permutation": permutation,
+    "rotary_distance": rotary_distance,
+    "position_encodings": position_encodings,
 }
 
 #: Number of a chapter, as in its claims' ids → its slug.
@@ -67,6 +73,7 @@ CHAPTERS: dict[int, str] = {
     4: "scoring",
     5: "scaled_dot_product",
     6: "multi_head",
+    7: "positions",
 }
 
 
