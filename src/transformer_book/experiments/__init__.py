@@ -34,6 +34,8 @@ from transformer_book.experiments import (
     score_variance,
     sequential_time,
     softmax_scaling,
+    translation,
+    translation_recipe,
     unscaled_training,
 )
 from transformer_book.experiments._result import Claim, Result, Verdict
@@ -63,6 +65,8 @@ REGISTRY: dict[str, ModuleType] = {
     "heads_against_one": heads_against_one,
     "head_pruning": head_pruning,
     "date_readers": date_readers,
+    "translation": translation,
+    "translation_recipe": translation_recipe,
     "decoding_agreement": decoding_agreement,
     "cache_speed": cache_speed,
     "recipe_parts": recipe_parts,

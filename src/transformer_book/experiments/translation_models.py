@@ -79,7 +79,7 @@ SIZES: dict[str, Size] = {
             "num_decoder_layers": 3,
         },
         d_embed=256,
-        training={"steps": 8000, "batch_size": 128, "learning_rate": 1.5e-3, "warmup": 0.1, "average_every": 100},
+        training={"steps": 5000, "batch_size": 256, "learning_rate": 2e-3, "warmup": 0.1, "average_every": 100},
     ),
 }
 
