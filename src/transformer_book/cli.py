@@ -503,14 +503,15 @@ def _describe(model: Model) -> str:
     return f"{config.cell}, width {config.d_hidden}, {context}, {weights:,} weights"
 
 
-def _verdict(metrics: dict[str, float], split: str, count: int) -> str:
+def _verdict(metrics: dict[str, float], split: str, count: int | None) -> str:
+    part = f"{split}, {'all' if count is None else f'{count:,}'}"
     if "bleu" in metrics:
         share = f"exact match {100 * metrics['exact_match']:.1f} %"
-        return f"{split}, {count:,} sentences: BLEU {metrics['bleu']:.1f}, chrF {metrics['chrf']:.1f}, {share}"
+        return f"{part} sentences: BLEU {metrics['bleu']:.1f}, chrF {metrics['chrf']:.1f}, {share}"
     exact, token, error = (
         f"{100 * metrics[name]:.1f} %" for name in ("exact_match", "token_accuracy", "error_rate")
     )
-    return f"{split}, {count:,} examples: exact match {exact}, token accuracy {token}, error rate {error}"
+    return f"{part} examples: exact match {exact}, token accuracy {token}, error rate {error}"
 
 
 def _duration(seconds: float) -> str:
@@ -526,7 +527,7 @@ def _ship(options: argparse.Namespace) -> int:
             f"{name} on {describe(device)}: {recipe.training.steps} steps of {recipe.training.batch_size} examples"
         )
         metrics = ship(name, options.output, device, progress=True)
-        print(f"  written to {path}\n  {_verdict(metrics, 'test', TEST_COUNT)}")
+        print(f"  written to {path}\n  {_verdict(metrics, 'test', None if 'bleu' in metrics else TEST_COUNT)}")
     return 0
 
 
