@@ -12,17 +12,22 @@ from types import ModuleType
 from transformer_book.experiments import (
     attention_cost,
     attention_over_length,
+    cache_speed,
     context_vector,
     context_width,
     date_alignment,
+    date_readers,
+    decoding_agreement,
     first_symbol_recall,
     gradient_through_time,
     head_cost,
     head_pruning,
     heads_against_one,
     mask_properties,
+    parallel_time,
     pronunciation_twins,
     published_pronunciation,
+    recipe_parts,
     score_classes,
     score_comparison,
     score_cost,
@@ -59,8 +64,13 @@ REGISTRY: dict[str, ModuleType] = {
     "head_cost": head_cost,
     "heads_against_one": heads_against_one,
     "head_pruning": head_pruning,
+    "date_readers": date_readers,
     "translation": translation,
     "translation_recipe": translation_recipe,
+    "decoding_agreement": decoding_agreement,
+    "cache_speed": cache_speed,
+    "recipe_parts": recipe_parts,
+    "parallel_time": parallel_time,
 }
 
 #: Number of a chapter, as in its claims' ids → its slug.
@@ -71,6 +81,7 @@ CHAPTERS: dict[int, str] = {
     4: "scoring",
     5: "scaled_dot_product",
     6: "multi_head",
+    9: "training_and_decoding",
 }
 
 
