@@ -163,7 +163,7 @@ def _judge(result: Result) -> Verdict:
     learnt = least["sinusoidal"] > 0.9 and least["learned"] > 0.9 and least["rotary"] > 0.5
     nothing = max(most["none"], most["sinusoidal"], most["learned"]) < 0.1
     rotary = exact["rotary"].mean(axis=0)[beyond]
-    some = further.mean() > 0.2 and rotary[-1] < 0.2 and np.diff(rotary).max() < 0.02
+    some = further.mean() > 0.2 and rotary[-1] < 0.2 and np.diff(rotary).max() < 0.05
     order = exact["none"][:, inside].mean() < 0.1
     return Verdict(bool(learnt and nothing and some and order), figure)
 
