@@ -22,7 +22,8 @@ LEARNING_RATE = 5e-3
 def new_copier(positions: str, seed: int) -> Transformer:
     """Make an untrained Transformer that copies digits: width 64, two heads, one layer in each stack.
 
-    Of all encodings the weights that they have in common are drawn alike, but for a learned table's.
+    From one seed come the same first weights whatever the encoding, but for "learned": its tables are drawn before
+    the layers.
     """
     vocabulary = len(Copying().source_vocabulary)
     sizes = {"d_model": 64, "num_heads": 2, "d_ff": 128, "num_encoder_layers": 1, "num_decoder_layers": 1}
