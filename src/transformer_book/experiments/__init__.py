@@ -21,6 +21,9 @@ from transformer_book.experiments import (
     head_pruning,
     heads_against_one,
     mask_properties,
+    norm_order,
+    parameter_count,
+    path_length,
     pronunciation_twins,
     published_pronunciation,
     score_classes,
@@ -57,6 +60,9 @@ REGISTRY: dict[str, ModuleType] = {
     "head_cost": head_cost,
     "heads_against_one": heads_against_one,
     "head_pruning": head_pruning,
+    "parameter_count": parameter_count,
+    "path_length": path_length,
+    "norm_order": norm_order,
 }
 
 #: Number of a chapter, as in its claims' ids → its slug.
@@ -67,6 +73,7 @@ CHAPTERS: dict[int, str] = {
     4: "scoring",
     5: "scaled_dot_product",
     6: "multi_head",
+    8: "transformer",
 }
 
 
