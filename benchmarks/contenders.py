@@ -44,12 +44,15 @@ class Work:
         What must agree between contenders with the same weights: the loss without dropout, or the ids written.
     same_weights
         Whether this contender has them.
+    warm_up
+        How often each case is done before it is timed.
     """
 
     cases: Sequence[Callable[[], object]]
     parameters: int
     check: list[float]
     same_weights: bool = True
+    warm_up: int = 1
 
 
 Maker: TypeAlias = Callable[[Size, torch.device], Work]
@@ -240,7 +243,7 @@ def training_work(
     with precision():  # with gradients: without, torch.nn.Transformer takes another path
         check = [loss(batches[0]).item()]
     model.train()
-    return Work([step], _count(model), check, same_weights)
+    return Work([step], _count(model), check, same_weights, warm_up=len(batches))
 
 
 def _count(model: nn.Module) -> int:

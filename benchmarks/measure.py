@@ -1,7 +1,7 @@
 """Time contenders in turn, each in a process of its own.
 
-All processes of a comparison wait while one of them works, so that a slow moment of the machine hits all alike. And
-each has its own memory: what a process takes beyond what it had before it made its model is its contender's.
+All processes of a comparison wait while one of them works, so that a slow moment of the machine hits all alike.
+And each has its own memory: what a process takes beyond what it had before it made its model is its contender's.
 """
 
 import gc
@@ -101,7 +101,8 @@ def _serve(pipe: Connection, kind: str, size: str, name: str, device_name: str, 
         work = CONTENDERS[kind][name]((QUICK_SIZES if quick else SIZES)[size], device)
         repeats, total = [], 0.0
         for case in work.cases:
-            case()
+            for _ in range(work.warm_up):
+                case()
             seconds = _seconds(case, 1, device)
             repeats.append(1 if quick else max(1, min(50, round(SECONDS_PER_ROUND / seconds))))
             total += PAUSE + (1 + repeats[-1]) * seconds

@@ -1,8 +1,8 @@
 """The same Transformer, faster. Axis letters are those of `transformer_book.shapes`; N counts real tokens.
 
 No chapter needs this module and nothing imports it: `transformer_book.transformer` is the form to read, this is
-the form to run. `FastTransformer` has the same weights under the same names, gives the same numbers, and leaves out
-work that changes none of them:
+the form to run. `FastTransformer` has the same weights under the same names, gives the same numbers, and leaves
+out work that changes none of them:
 
 - *Packing.* What looks at one token at a time (projections, feed-forward, norms, dropout) sees the N real tokens
   of a batch, ``(N, D)``, and no padding. Only attention needs rows of equal length: one copy cuts the heads and
@@ -39,6 +39,9 @@ from transformer_book.transformer import Embedding, Transformer
 FUSED_FROM = 256
 #: Logits held at once while the loss is computed: few enough for a CPU's cache.
 LOGITS_AT_ONCE = 2**20
+#: In bfloat16 the number of packed tokens is rounded up to a multiple of this by a few places of padding: products
+#: in bfloat16 are compiled for each new shape on a CPU, which takes longer than the product itself.
+ROUND_TO = 64
 
 
 class FastTransformer(Transformer):
@@ -78,11 +81,11 @@ class FastTransformer(Transformer):
         TypeError, ValueError
             As `Transformer.forward`; also if a token of the target stands to the right of padding.
         """
-        rows = self._target_rows(target, target)
         with _precision(source.device) as dtype:
+            rows = self._target_rows(target, target, dtype)
             logits = _linear(self._hidden(source, target, rows, dtype), self.readout)  # (N, V)
         padded = logits.new_zeros(*target.shape, logits.shape[-1])  # (B, T, V)
-        return padded.index_put((rows.row, rows.place), logits)
+        return padded.index_put((rows.row, rows.place), logits).masked_fill(~rows.real[..., None], 0.0)
 
     def loss(self, source: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
         """Average the cross-entropy of each token of the target given those before it: teacher forcing.
@@ -112,14 +115,14 @@ class FastTransformer(Transformer):
             raise ValueError(f"target: expected shape (B, 1 + T) with T ≥ 1, got {shape_text(target)}")
         inputs, labels = target[:, :-1], target[:, 1:]
         check_ids("target", target, self.config.target_vocab)
-        rows = self._target_rows(inputs, labels)
-        if not len(rows.row):
+        if not (labels != self.pad_id).any():
             raise ValueError("target: expected at least one token, got only padding")
         with _precision(source.device) as dtype:
+            rows = self._target_rows(inputs, labels, dtype)
             hidden = self._hidden(source, inputs, rows, dtype)  # (N, D)
             weight, bias = self.readout.weight.to(dtype), self.readout.bias.to(dtype)
             label = labels[rows.row, rows.place]  # (N,)
-            return cast(Tensor, _CrossEntropy.apply(hidden, weight, bias, label, label_smoothing))
+            return cast(Tensor, _CrossEntropy.apply(hidden, weight, bias, label, self.pad_id, label_smoothing))
 
     @torch.no_grad()
     def greedy_decode(self, source: Tensor, max_length: int) -> Tensor:
@@ -157,13 +160,13 @@ class FastTransformer(Transformer):
                 ended |= token == self.end_id
         return torch.stack(written, dim=1)  # (B, T)
 
-    def _target_rows(self, target: Tensor, labels: Tensor) -> "Rows":
+    def _target_rows(self, target: Tensor, labels: Tensor, dtype: torch.dtype) -> "Rows":
         """Find the tokens that have a label, and check that padding stands to their right."""
         check_ids("target", target, self.config.target_vocab)
         real = labels != self.pad_id  # (B, T)
         if (real[:, 1:] & ~real[:, :-1]).any() or (real & (target == self.pad_id)).any():
             raise ValueError("target: expected all padding to the right, got a token after padding")
-        return Rows(real)
+        return Rows(real, dtype)
 
     def _encode(self, source: Tensor, dtype: torch.dtype) -> tuple[Tensor, "Rows"]:
         """Return the encoder's states ``(N, D)``, and where they stand."""
@@ -171,7 +174,7 @@ class FastTransformer(Transformer):
         real = source != self.pad_id  # (B, S)
         if not real.any(dim=-1).all():
             raise ValueError("source: expected at least one token per row, got a row of padding")
-        rows = Rows(real)
+        rows = Rows(real, dtype)
         visible = _bias(real, dtype).repeat_interleave(self.config.num_heads, dim=0)[:, None]  # (B·H, 1, S)
         stream = self._embed(self.source_embedding, source, rows, dtype)
         for layer in cast(list[EncoderLayer], self.encoder_layers):
@@ -263,6 +266,8 @@ class Rows:
     ----------
     real
         Boolean ``(B, T)``.
+    dtype
+        Of the computation: below float32, some padding is packed with the tokens; see `ROUND_TO`.
 
     Attributes
     ----------
@@ -270,9 +275,12 @@ class Rows:
         Integer ``(N,)``: token n stands in row ``row[n]`` of the batch, at position ``place[n]``.
     """
 
-    def __init__(self, real: Tensor) -> None:
-        self.real = real
-        self.row, self.place = real.nonzero(as_tuple=True)
+    def __init__(self, real: Tensor, dtype: torch.dtype = torch.float32) -> None:
+        self.real, packed = real, real.flatten()
+        if dtype != torch.float32:
+            padding = (~packed).nonzero()[: -int(packed.sum()) % ROUND_TO, 0]
+            packed = packed.index_fill(0, padding, True)
+        self.row, self.place = packed.view_as(real).nonzero(as_tuple=True)
         self._copies: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
 
     def split(self, packed: Tensor, parts: int, heads: int) -> Tensor:
@@ -350,34 +358,43 @@ class _AddProduct(Function):
 class _CrossEntropy(Function):
     """Mean cross-entropy of ``hidden (N, D)``, read out by ``weight (V, D)`` and ``bias (V,)``, to ``label (N,)``.
 
-    A chunk of logits becomes its own gradient while it is in the cache.
+    A chunk of logits becomes its own gradient while it is in the cache. Where the label is `pad_id`, nothing is
+    counted.
     """
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, label: Tensor, smoothing: float) -> Tensor:
-        vocabulary, count = len(weight), len(label)
-        grad = hidden.new_empty(count, vocabulary)  # (N, V)
-        total = torch.zeros((), device=hidden.device)
-        step = max(1, LOGITS_AT_ONCE // vocabulary)
-        for start in range(0, count, step):
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, label: Tensor, pad_id: int, smoothing: float
+    ) -> Tensor:
+        vocabulary, device = len(weight), hidden.device
+        grad = hidden.new_empty(len(label), vocabulary)  # (N, V)
+        total, step = (
+            torch.zeros((), device=device),
+            max(ROUND_TO, LOGITS_AT_ONCE // vocabulary // ROUND_TO * ROUND_TO),
+        )
+        for start in range(0, len(label), step):
             chunk = slice(start, start + step)
             logs = F.linear(hidden[chunk], weight, bias).float().log_softmax(dim=-1)  # (n, V)
             right = label[chunk, None]  # (n, 1)
-            total -= (1 - smoothing) * logs.gather(1, right).sum()
+            padding = right == pad_id
+            losses = -(1 - smoothing) * logs.gather(1, right)  # (n, 1)
             if smoothing:
-                total -= smoothing / vocabulary * logs.sum()
+                losses -= smoothing / vocabulary * logs.sum(dim=1, keepdim=True)
+            total += losses.masked_fill(padding, 0.0).sum()
             slope = logs.exp_()  # probabilities, less the answer
             if smoothing:
                 slope -= smoothing / vocabulary
-            grad[chunk] = slope.scatter_add_(1, right, slope.new_full(right.shape, smoothing - 1))
+            slope.scatter_add_(1, right, slope.new_full(right.shape, smoothing - 1))
+            grad[chunk] = slope.index_fill_(0, padding.nonzero()[:, 0], 0.0)
         ctx.save_for_backward(hidden, weight, grad)
-        return total / count
+        ctx.count = int((label != pad_id).sum())
+        return total / ctx.count
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
         hidden, weight, grad = ctx.saved_tensors
-        scale = (grads[0] / len(hidden)).to(hidden.dtype)
-        return (grad @ weight) * scale, grad.T @ (hidden * scale), grad.sum(dim=0) * scale, None, None
+        scale = (grads[0] / ctx.count).to(hidden.dtype)
+        return (grad @ weight) * scale, grad.T @ (hidden * scale), grad.sum(dim=0) * scale, None, None, None
 
 
 @contextmanager
