@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.quick or options.output:
         result.save(output)
         print(f"stored in {output}")
-    return 0
+    return 1 if any(reason.startswith("failed") for reason in skipped.values()) else 0
 
 
 def _options(words: Sequence[str]) -> argparse.Namespace:
@@ -130,11 +130,18 @@ def compare(
     skipped = {f"{kind}/{size}/{name}": f"no package {package}" for name, package in wanted.items() if package}
     for name, reason in skipped.items():
         print(f"skipped: {name} ({reason}; make bench installs it)")
-    contestants = [
+    everyone = contestants = [
         Contestant(kind, size, name, device, threads, quick) for name, package in wanted.items() if not package
     ]
     try:
-        entered = {c.name: c.entered() for c in tqdm(contestants, desc=f"{kind} {size}: enter", leave=False)}
+        entered = {}
+        for contestant in tqdm(contestants, desc=f"{kind} {size}: enter", leave=False):
+            try:
+                entered[contestant.name] = contestant.entered()
+            except RuntimeError as error:
+                skipped[f"{kind}/{size}/{contestant.name}"] = f"failed: {str(error).splitlines()[-1]}"
+                print(f"{kind} {size}: {error}", file=sys.stderr)
+        contestants = [contestant for contestant in contestants if contestant.name in entered]
         check_same_work(kind, size, entered)
         estimate = rounds * sum(entry.round_seconds for entry in entered.values())
         print(f"{kind} {size}: {len(entered)} contenders, {rounds} rounds, about {estimate:.0f} s", flush=True)
@@ -147,7 +154,7 @@ def compare(
                 for contestant in order:
                     rows[contestant.name][-1].append(contestant.time(case))
     finally:
-        for contestant in contestants:
+        for contestant in everyone:
             contestant.close()
     values: dict[str, list[Any]] = {}
     for name, row in rows.items():
