@@ -24,7 +24,10 @@ from transformer_book.experiments import (
     head_pruning,
     heads_against_one,
     mask_properties,
+    norm_order,
     parallel_time,
+    parameter_count,
+    path_length,
     permutation,
     position_encodings,
     pronunciation_twins,
@@ -70,6 +73,9 @@ REGISTRY: dict[str, ModuleType] = {
     "permutation": permutation,
     "rotary_distance": rotary_distance,
     "position_encodings": position_encodings,
+    "parameter_count": parameter_count,
+    "path_length": path_length,
+    "norm_order": norm_order,
     "date_readers": date_readers,
     "translation": translation,
     "translation_recipe": translation_recipe,
@@ -88,6 +94,7 @@ CHAPTERS: dict[int, str] = {
     5: "scaled_dot_product",
     6: "multi_head",
     7: "positions",
+    8: "transformer",
     9: "training_and_decoding",
 }
 

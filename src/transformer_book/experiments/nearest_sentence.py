@@ -19,9 +19,9 @@ def words(sentence: str) -> tuple[str, ...]:
 
 
 class Nearest(NamedTuple):
-    """Which sentence is nearest, and how many words have to be added, left out or replaced."""
+    """Which of the sentences is nearest, from 0, and how many words have to be added, left out or replaced."""
 
-    index: int
+    number: int
     distance: int
 
 

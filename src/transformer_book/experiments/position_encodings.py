@@ -22,7 +22,8 @@ LEARNING_RATE = 5e-3
 def new_copier(positions: str, seed: int) -> Transformer:
     """Make an untrained Transformer that copies digits: width 64, two heads, one layer in each stack.
 
-    Of all encodings the weights that they have in common are drawn alike, but for a learned table's.
+    From one seed come the same first weights whatever the encoding, but for "learned": its tables are drawn before
+    the layers.
     """
     vocabulary = len(Copying().source_vocabulary)
     sizes = {"d_model": 64, "num_heads": 2, "d_ff": 128, "num_encoder_layers": 1, "num_decoder_layers": 1}
@@ -163,7 +164,7 @@ def _judge(result: Result) -> Verdict:
     learnt = least["sinusoidal"] > 0.9 and least["learned"] > 0.9 and least["rotary"] > 0.5
     nothing = max(most["none"], most["sinusoidal"], most["learned"]) < 0.1
     rotary = exact["rotary"].mean(axis=0)[beyond]
-    some = further.mean() > 0.2 and rotary[-1] < 0.2 and np.diff(rotary).max() < 0.02
+    some = further.mean() > 0.2 and rotary[-1] < 0.2 and np.diff(rotary).max() < 0.05
     order = exact["none"][:, inside].mean() < 0.1
     return Verdict(bool(learnt and nothing and some and order), figure)
 

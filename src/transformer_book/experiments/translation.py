@@ -179,7 +179,7 @@ def nearest_translations(task: Translation, part: Split) -> tuple[list[int], lis
     known = task.pairs("train")
     index = SentenceIndex([pair.source for pair in known])
     found = [index.nearest(pair.source) for pair in task.pairs(part)]
-    return [nearest.distance for nearest in found], [known[nearest.index].target for nearest in found]
+    return [nearest.distance for nearest in found], [known[nearest.number].target for nearest in found]
 
 
 def compare(
@@ -196,8 +196,8 @@ def compare(
     row: dict[str, object] = {"near_share": float(near.mean())}
 
     def score(system: str, chosen: np.ndarray) -> float:
-        indices = np.flatnonzero(chosen)
-        if not len(indices):  # a small file need not have a sentence of each kind
+        indices = np.flatnonzero(chosen).tolist()
+        if not indices:  # a small file need not have a sentence of each kind
             return 0.0
         return bleu([texts[system][i] for i in indices], [references[i] for i in indices]).value
 
@@ -210,6 +210,29 @@ def compare(
     for system in ("recurrent", "nearest"):
         row[f"over_{system}"] = [*paired_bootstrap(statistics["transformer"], statistics[system], samples)]
     return row
+
+
+def failures(
+    task: Translation, examples: Sequence[Example], translations: Sequence[str], each: int = 3
+) -> list[dict[str, Any]]:
+    """Pick the worst translations of each class of length, by chrF: a rule picks them, nobody's taste.
+
+    Returns
+    -------
+    list of dict
+        ``source``, ``reference``, ``translation`` and ``chrf``; short sentences first, the worst first.
+    """
+    rows = []
+    for example, translation in zip(examples, translations, strict=True):
+        source, reference = task.text(example.source), task.text(example.target)
+        score = round(chrf([translation], [reference]).value, 1)
+        rows.append({"source": source, "reference": reference, "translation": translation, "chrf": score})
+    classes = np.searchsorted(LENGTHS, [len(words(row["source"])) for row in rows])
+    picked = []
+    for number in range(len(LENGTHS) + 1):
+        group = [row for row, found in zip(rows, classes, strict=True) if found == number]
+        picked += sorted(group, key=lambda row: row["chrf"])[:each]
+    return picked
 
 
 def table(result: Result) -> str:

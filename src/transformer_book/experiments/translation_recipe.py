@@ -69,7 +69,7 @@ def measure(
     name = size or ("small" if device.type == "cpu" else "base")
     sizes = SIZES[name]
     task = Translation("fr", pairs, vocabulary_size or sizes.vocabulary_size)
-    steps = steps or sizes.training["steps"] // 3
+    steps = int(sizes.training["steps"]) // 3 if steps is None else steps
 
     def one_seed(seed: int) -> dict[str, object]:
         examples = task.examples("validation")
@@ -82,7 +82,7 @@ def measure(
             start = time.perf_counter()
             losses = train(model, task, training_config(sizes, seed, steps=steps, **changes), device)
             row[f"seconds_{variant}"] = time.perf_counter() - start
-            row[f"loss_{variant}"] = float(np.mean(losses[-max(1, steps // 10) :]))
+            row[f"loss_{variant}"] = float(np.mean(losses[-max(1, len(losses) // 10) :]))
             row[f"bleu_{variant}"] = bleu(translate(model, task, examples), references).value
         return row
 
