@@ -7,7 +7,6 @@ from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from transformer_book.device import CPU
 from transformer_book.tasks.vocabulary import END, PAD, START, Vocabulary
@@ -110,6 +109,11 @@ def collate(
     if not examples or not all(len(example.source) for example in examples):
         got = "an empty source" if examples else "none"
         raise ValueError(f"examples: expected at least one, each with a source of at least one symbol, got {got}")
-    source = [torch.tensor(source_vocabulary.encode(example.source)) for example in examples]
-    target = [torch.tensor([START, *target_vocabulary.encode(example.target), END]) for example in examples]
-    return Batch(*(pad_sequence(ids, batch_first=True, padding_value=PAD).to(device) for ids in (source, target)))
+    source = [source_vocabulary.encode(example.source) for example in examples]
+    target = [[START, *target_vocabulary.encode(example.target), END] for example in examples]
+    return Batch(*(_padded(rows).to(device) for rows in (source, target)))
+
+
+def _padded(rows: list[list[int]]) -> Tensor:
+    longest = max(map(len, rows))
+    return torch.tensor([row + [PAD] * (longest - len(row)) for row in rows])  # one tensor, not one for each row
