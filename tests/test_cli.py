@@ -321,7 +321,7 @@ WRONG_TRAINING = {
     "one beta": ([*TRAIN, "--betas", "0.9"], "argument --betas: expected 2 arguments"),
     "too many moments": (
         [*TRAIN, "--steps", "100", "--average-last", "2"],
-        "transformer-book: average_last: expected moments of 100 steps, got 2, 100 steps apart",
+        "transformer-book: average_last: expected moments within 100 steps, got 2 of them, 100 steps apart",
     ),
     "too much smoothing": (
         [*TRAIN, "--label-smoothing", "1"],

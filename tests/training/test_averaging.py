@@ -104,7 +104,7 @@ def test_an_interruption_does_not_change_the_mean(
     [
         ({"average_last": 0}, "average_last: expected an integer ≥ 1, got 0"),
         ({"average_every": 0}, "average_every: expected an integer ≥ 1, got 0"),
-        ({"steps": 8}, "average_last: expected moments of 8 steps, got 3, 4 steps apart"),
+        ({"steps": 8}, "average_last: expected moments within 8 steps, got 3 of them, 4 steps apart"),
     ],
     ids=str,
 )
