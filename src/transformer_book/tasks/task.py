@@ -109,11 +109,12 @@ def collate(
     if not examples or not all(len(example.source) for example in examples):
         got = "an empty source" if examples else "none"
         raise ValueError(f"examples: expected at least one, each with a source of at least one symbol, got {got}")
-    source = [source_vocabulary.encode(example.source) for example in examples]
-    target = [[START, *target_vocabulary.encode(example.target), END] for example in examples]
-    return Batch(*(_padded(rows).to(device) for rows in (source, target)))
+    source = _padded([source_vocabulary.encode(example.source) for example in examples])
+    target = _padded([[START, *target_vocabulary.encode(example.target), END] for example in examples])
+    return Batch(source.to(device), target.to(device))
 
 
-def _padded(rows: list[list[int]]) -> Tensor:
+def _padded(rows: Sequence[list[int]]) -> Tensor:
+    """Lay rows of ids below each other; in plain lists, since a tensor for each row takes ten times as long."""
     longest = max(map(len, rows))
-    return torch.tensor([row + [PAD] * (longest - len(row)) for row in rows])  # one tensor, not one for each row
+    return torch.tensor([row + [PAD] * (longest - len(row)) for row in rows])
