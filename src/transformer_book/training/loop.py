@@ -311,7 +311,7 @@ class _Run:
     def keep_if_due(self) -> None:
         """Keep the weights if this is one of the moments whose mean the training ends in."""
         done = len(self.losses)
-        if done in self.moments and done not in self.kept:
+        if done in self.moments:
             self.read()
             state = self.model.state_dict()
             self.kept[done] = {name: weight.to("cpu", copy=True) for name, weight in state.items()}
