@@ -158,7 +158,7 @@ def test_wrong_arguments(model):
     with pytest.raises(ValueError, match=r"text: "):
         DataFlow([""], model, Dates())
     with pytest.raises(TypeError, match=r"stop: expected an integer, got 1\.0"):
-        DataFlow([TEXT], model, Dates(), stop=1.0)
+        DataFlow([TEXT], model, Dates(), stop=1.0)  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize(
