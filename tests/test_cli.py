@@ -103,6 +103,18 @@ def test_a_claim_that_does_not_hold_is_said_and_counts(
     assert Result.load(tmp_path / "mask_properties.json").values == {"x": [0.5, 1.5, 2.5]}
 
 
+def test_seeds_measured_at_once_are_those_measured_in_turn(tmp_path: Path) -> None:
+    words = ["measure", "score_variance", "--seeds", "2", "--device", "cpu", "--output"]
+    assert main([*words, str(tmp_path / "turn")]) == 0
+    assert main([*words, str(tmp_path / "once"), "--jobs", "2"]) == 0
+    turn, once = (Result.load(tmp_path / folder / "score_variance.json") for folder in ("turn", "once"))
+    assert once.seeds == turn.seeds == [0, 1]
+    for name in turn.values:
+        torch.testing.assert_close(torch.from_numpy(once.array(name)), torch.from_numpy(turn.array(name)))
+    assert once.command == "transformer-book measure score_variance --seeds 2 --jobs 2 --device cpu"
+    assert "(1 threads)" in once.environment["device_name"]
+
+
 def test_all_measures_everything_and_one_failed_claim_counts(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -528,7 +540,9 @@ def test_train_saves_what_the_package_trains(tmp_path: Path, capsys: pytest.Capt
     metrics = evaluate(model, task, task.sample(1000, random.Random(0), "validation"))
     assert metadata["training"] == {
         "steps": 20, "batch_size": 11, "learning_rate": 0.02, "warmup": 0.3, "clip_norm": 1.0, "seed": 5,
-        "schedule": "inverse_sqrt", "label_smoothing": 0.1, "validation": metrics,
+        "schedule": "inverse_sqrt", "label_smoothing": 0.1, "batching": "random", "parts": 1,
+        "precision": "float32", "average_last": 1, "average_every": 100, "beta1": 0.9, "beta2": 0.999,
+        "epsilon": 1e-8, "weight_decay": 0.0, "validation": metrics,
     }  # fmt: skip
     assert list(output.parent.iterdir()) == [output]
     weights = sum(weight.numel() for weight in model.parameters())
@@ -599,15 +613,15 @@ def test_an_interrupted_training_says_how_to_go_on_and_then_ends_the_same(
     with monkeypatch.context() as patched:
         if place == "in a step":
             calls: list[int] = []
-            update = torch.optim.Adam.step
+            update = torch.optim.AdamW.step
 
-            def step(optimizer: torch.optim.Adam) -> None:
+            def step(optimizer: torch.optim.AdamW) -> None:
                 calls.append(1)
                 if len(calls) == 4 + 13:  # four to tell the time
                     raise KeyboardInterrupt
                 update(optimizer)
 
-            patched.setattr(torch.optim.Adam, "step", step)
+            patched.setattr(torch.optim.AdamW, "step", step)
         else:
             patched.setattr(cli, {"while judging": "evaluate", "while saving": "save_model"}[place], stop)
         capsys.readouterr()

@@ -28,6 +28,7 @@ from transformer_book.training import (
     train,
 )
 from transformer_book.training import loop as loop_module
+from transformer_book.training.batches import Examples
 
 Make = Callable[..., Any]
 Same = Callable[[nn.Module, nn.Module], bool]
@@ -210,9 +211,7 @@ def test_dropout_depends_on_seed_and_step_alone(
     assert same(resumed, whole)
     assert torch.equal(torch.get_rng_state(), before)
     another = make_transformer()
-    monkeypatch.setattr(
-        loop_module, "make_batch", lambda task, config, step, device: make_batch(task, SHORT, step)
-    )
+    monkeypatch.setattr(loop_module, "Examples", lambda task, _: Examples(task, SHORT))
     assert train(another, task, replace(SHORT, seed=12)) != losses  # the same examples, other units dropped
     assert len({round(loss, 6) for loss in losses}) == len(losses)
 
@@ -397,7 +396,7 @@ def test_an_interrupted_training_ends_in_the_same_weights(
 ) -> None:
     checkpoint = tmp_path / "new" / "checkpoint"
     model = make_model()
-    update = torch.optim.Adam.step
+    update = torch.optim.AdamW.step
     calls: list[int] = []
 
     def interrupt(*_: object) -> None:
@@ -405,7 +404,7 @@ def test_an_interrupted_training_ends_in_the_same_weights(
         if len(calls) == stop:
             raise KeyboardInterrupt
 
-    def half_an_update(optimizer: torch.optim.Adam) -> None:
+    def half_an_update(optimizer: torch.optim.AdamW) -> None:
         if len(calls) == stop - 1:
             with torch.no_grad():
                 next(model.parameters()).add_(1.0)
@@ -414,7 +413,7 @@ def test_an_interrupted_training_ends_in_the_same_weights(
 
     with monkeypatch.context() as patched:
         if place == "in the update":
-            patched.setattr(torch.optim.Adam, "step", half_an_update)
+            patched.setattr(torch.optim.AdamW, "step", half_an_update)
         else:
             model.register_forward_hook(interrupt)
         with pytest.raises(KeyboardInterrupt):
@@ -524,7 +523,7 @@ def test_checkpoints_come_as_often_as_asked_for(
 ) -> None:
     steps: list[int] = []
     monkeypatch.setattr(
-        "transformer_book.training.loop.save_checkpoint", lambda *arguments: steps.append(len(arguments[-1]))
+        "transformer_book.training.loop.save_checkpoint", lambda *arguments: steps.append(len(arguments[-2]))
     )
     train(make_model(), task, SHORT, checkpoint=tmp_path / "checkpoint", checkpoint_every=3)
     assert steps == [0, 3, 6, 7]

@@ -12,9 +12,12 @@ from types import ModuleType
 from transformer_book.experiments import (
     attention_cost,
     attention_over_length,
+    cache_speed,
     context_vector,
     context_width,
     date_alignment,
+    date_readers,
+    decoding_agreement,
     first_symbol_recall,
     gradient_through_time,
     head_cost,
@@ -22,16 +25,23 @@ from transformer_book.experiments import (
     heads_against_one,
     mask_properties,
     norm_order,
+    parallel_time,
     parameter_count,
     path_length,
+    permutation,
+    position_encodings,
     pronunciation_twins,
     published_pronunciation,
+    recipe_parts,
+    rotary_distance,
     score_classes,
     score_comparison,
     score_cost,
     score_variance,
     sequential_time,
     softmax_scaling,
+    translation,
+    translation_recipe,
     unscaled_training,
 )
 from transformer_book.experiments._result import Claim, Result, Verdict
@@ -60,9 +70,19 @@ REGISTRY: dict[str, ModuleType] = {
     "head_cost": head_cost,
     "heads_against_one": heads_against_one,
     "head_pruning": head_pruning,
+    "permutation": permutation,
+    "rotary_distance": rotary_distance,
+    "position_encodings": position_encodings,
     "parameter_count": parameter_count,
     "path_length": path_length,
     "norm_order": norm_order,
+    "date_readers": date_readers,
+    "translation": translation,
+    "translation_recipe": translation_recipe,
+    "decoding_agreement": decoding_agreement,
+    "cache_speed": cache_speed,
+    "recipe_parts": recipe_parts,
+    "parallel_time": parallel_time,
 }
 
 #: Number of a chapter, as in its claims' ids → its slug.
@@ -73,7 +93,9 @@ CHAPTERS: dict[int, str] = {
     4: "scoring",
     5: "scaled_dot_product",
     6: "multi_head",
+    7: "positions",
     8: "transformer",
+    9: "training_and_decoding",
 }
 
 
