@@ -7,7 +7,7 @@ import random
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from transformer_book.device import describe, pick_device
 from transformer_book.experiments import REGISTRY, Result, load_result, result_file, results_folder
 from transformer_book.experiments._result import join
 from transformer_book.experiments.shipped import SHIPPED, TEST_COUNT, ship
+from transformer_book.experiments.translation_models import COMMON, SIZES, training_config
 from transformer_book.files import check_writable
 from transformer_book.positions import POSITIONS
 from transformer_book.seq2seq import CELLS, SCORES, Seq2SeqConfig
@@ -85,6 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     options = parser.parse_args(words, argparse.Namespace(words=words))
     try:
+        if options.command == "train" and options.task == "translation":
+            options = _with_recipe(words)
         return options.run(options)
     except KeyboardInterrupt:
         _tell("interrupted; no file is half written")
@@ -102,13 +105,44 @@ def _tell(message: str) -> None:
         print(message, file=sys.stderr)
 
 
-def _build_parser() -> _Parser:
+def _with_recipe(words: Sequence[str]) -> argparse.Namespace:
+    """Parse ``train translation``: what is left out is as in the recipe for a CPU, not as for the small tasks."""
+    recipe = _translation_recipe("transformer", None)
+    asked = _build_parser(unset=recipe).parse_args(words, argparse.Namespace(words=words))  # None: left out
+    for name, value in _translation_recipe(asked.model or "transformer", asked.steps).items():
+        if getattr(asked, name) is None:
+            setattr(asked, name, value)
+    return asked
+
+
+def _translation_recipe(model: str, steps: int | None) -> dict[str, Any]:
+    """List the options of ``train`` that make a model of the size ``"small"``; fewer steps have a shorter mean."""
+    size = SIZES["small"]
+    training = training_config(size, 0, **({} if steps is None else {"steps": steps}))
+    recipe = {
+        "model": model,
+        "width": size.transformer["d_model"],
+        "batch": training.batch_size,
+        "betas": (training.beta1, training.beta2),
+    }
+    names = ("steps", "learning_rate", "warmup", "schedule", "label_smoothing", "batching", "epsilon")
+    recipe |= {name: getattr(training, name) for name in (*names, "average_last", "average_every")}
+    if model == "transformer":
+        recipe |= {"layers": size.transformer["num_encoder_layers"], "heads": size.transformer["num_heads"]}
+        recipe |= {"feed_forward": size.transformer["d_ff"], "dropout": COMMON["dropout"]}
+        recipe |= {"shared_embeddings": COMMON["shared_embeddings"]}
+    return recipe
+
+
+def _build_parser(unset: Iterable[str] = ()) -> _Parser:
+    """Make the parser; options of ``train`` that are in `unset` have no default."""
     parser = _Parser(prog="transformer-book", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add in (_add_train, _add_evaluate, _add_predict, _add_measure, _add_ship):
         command = add(commands)
         command.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
     _add_fetch(commands)
+    commands.choices["train"].set_defaults(**dict.fromkeys(unset))
     return parser
 
 
@@ -118,7 +152,9 @@ def _add_train(commands: Any) -> _Parser:
         help="train a model on a task and save it",
         description="Train a model on a task, judge it on validation examples, and save it. Interrupted with "
         "Ctrl-C it leaves PATH.checkpoint, from which the same words with --resume go on; done, it removes that. "
-        "`torchrun --nproc-per-node N -m transformer_book train …` shares the work out over N processes.",
+        "`torchrun --nproc-per-node N -m transformer_book train …` shares the work out over N processes. For "
+        "translation, what is left out is as in a recipe of its own: a Transformer, width "
+        f"{SIZES['small'].transformer['d_model']}, {SIZES['small'].training['steps']} steps, averaged weights.",
     )
     _add_task(command)
     command.add_argument(
@@ -140,8 +176,7 @@ def _add_train(commands: Any) -> _Parser:
     )
     command.add_argument(
         "--shared-embeddings",
-        action="store_true",
-        default=None,
+        action=argparse.BooleanOptionalAction,
         help="of transformer: one matrix for both embeddings and the readout; needs one vocabulary",
     )
     for name, default in (("--width", 64), ("--steps", 1000), ("--batch", 64)):

@@ -39,6 +39,14 @@ SCORES: dict[str, tuple[str, str, str]] = {
     "bilinear": ("value", "^", "bilinear"),
 }
 
+#: How an encoding of positions is drawn, in every figure of the book: role in `PALETTE`, marker, label.
+ENCODINGS: dict[str, tuple[str, str, str]] = {
+    "none": ("muted", "P", "none"),
+    "sinusoidal": ("query", "o", "sinusoidal"),
+    "learned": ("key", "s", "learned"),
+    "rotary": ("weight", "D", "rotary"),
+}
+
 MARKERS: tuple[str, ...] = ("o", "s", "^", "D", "v", "P")
 
 _STYLE: dict[Any, Any] = {
