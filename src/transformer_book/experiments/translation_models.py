@@ -71,7 +71,7 @@ SIZES: dict[str, Size] = {
         training={"steps": 3000, "batch_size": 64, "learning_rate": 2e-3, "warmup": 0.1, "average_every": 50},
     ),
     "base": Size(
-        vocabulary_size=4000,
+        vocabulary_size=8000,
         transformer={
             "d_model": 256,
             "num_heads": 4,
@@ -80,7 +80,7 @@ SIZES: dict[str, Size] = {
             "num_decoder_layers": 3,
         },
         d_embed=256,
-        training={"steps": 5000, "batch_size": 256, "learning_rate": 2e-3, "warmup": 0.1, "average_every": 100},
+        training={"steps": 2400, "batch_size": 512, "learning_rate": 3e-3, "warmup": 0.1, "average_every": 40},
     ),
     "shipped": Size(
         vocabulary_size=4000,
@@ -92,7 +92,7 @@ SIZES: dict[str, Size] = {
             "num_decoder_layers": 3,
         },
         d_embed=192,
-        training={"steps": 5000, "batch_size": 256, "learning_rate": 2e-3, "warmup": 0.1, "average_every": 100},
+        training={"steps": 2400, "batch_size": 512, "learning_rate": 3e-3, "warmup": 0.1, "average_every": 40},
     ),
 }
 
