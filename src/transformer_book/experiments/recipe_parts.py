@@ -220,8 +220,8 @@ CLAIMS = {
     "C9.5": Claim(
         "C9.5",
         "On dates label smoothing buys no reading and makes a model doubt what it gets right. Warm-up is worth "
-        "little at the usual learning rate and a great deal at three times of it. Averaging weights helps where the "
-        "learning rate is still high at the end, and not where it has fallen to zero.",
+        "little at the usual learning rate and a great deal at three times of it. Averaging weights helps where "
+        "the learning rate is still high at the end, and not where it has fallen to zero.",
         _judge,
     )
 }
