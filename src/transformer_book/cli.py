@@ -234,6 +234,13 @@ def _add_train(commands: Any) -> _Parser:
     command.add_argument("--seed", type=_seed, default=0, metavar="N", help="of weights and examples; default 0")
     command.add_argument("--output", type=Path, metavar="PATH", help="default TASK.safetensors")
     command.add_argument("--resume", action="store_true", help="go on from PATH.checkpoint")
+    command.add_argument(
+        "--checkpoint-every",
+        type=_positive,
+        default=200,
+        metavar="N",
+        help="steps from checkpoint to checkpoint; default 200",
+    )
     group = command.add_argument_group("options of the task")
     group.add_argument("--kind", help="copying: copy (default), reverse or first")
     group.add_argument(
@@ -393,7 +400,7 @@ def _train_on(device: torch.device, options: argparse.Namespace) -> int:
             together = f", {processes} processes" if processes > 1 else ""
             print(f"{task.name}: {_describe(model)}, on {describe(device)}{together}")
             print(f"  {left} of {config.steps} steps to do: about {_duration(seconds)}", flush=True)
-        train(model, task, config, device, checkpoint, progress=True)
+        train(model, task, config, device, checkpoint, True, options.checkpoint_every)
         if rank > 0:
             return 0
         metrics = evaluate(model, task, validation)

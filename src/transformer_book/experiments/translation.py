@@ -280,7 +280,7 @@ def plot(result: Result) -> Figure:
             axis.set_xticks(range(len(names)), names)
     axes[1].set(xlabel="nearest training sentence", ylabel="BLEU, test", title="Near and far", ylim=(0, None))
     axes[1].set_xlim(-0.5, 2.5)
-    axes[2].set(xlabel="words in the English sentence", ylabel="BLEU, test", title="Length", ylim=(0, None))
+    axes[2].set(xlabel="English words", ylabel="BLEU, test", title="Length", ylim=(0, None))
     figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 

@@ -107,7 +107,7 @@ class TrainingConfig:
             )
         if self.steps <= (self.average_last - 1) * self.average_every:
             raise ValueError(
-                f"average_last: expected moments of {self.steps} steps, got {self.average_last}, "
+                f"average_last: expected moments within {self.steps} steps, got {self.average_last} of them, "
                 f"{self.average_every} steps apart"
             )
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from tqdm.auto import tqdm
 
@@ -235,7 +235,8 @@ class _Run:
 
     def __init__(self, model: Model, config: TrainingConfig, device: torch.device) -> None:
         self.model, self.config, self.device = model, config, device
-        self.optimizer = _new_optimizer(model, config)
+        self.weights = list(model.parameters())  # to look for them in all modules takes a while, at every step
+        self.optimizer = _new_optimizer(self.weights, config)
         self.losses: list[Any] = []
         self.kept: dict[int, dict[str, Tensor]] = {}
         self.consistent, self.moments = True, config.averaged_steps()
@@ -272,18 +273,19 @@ class _Run:
                 return [one.add_(other) for one, other in pairs]
             [number] = numbers
             batch = _moved(collate(parts[number], task.source_vocabulary, task.target_vocabulary), self.device)
-            self.model.zero_grad()
+            for weight in self.weights:
+                weight.grad = None
             with seeded(_dropout_seed(self.config.seed, step, number), self.device):
                 loss = self.loss(batch) * (tokens[number] / sum(tokens))
             loss.backward()
-            return [loss.detach(), *(weight.grad for weight in self.model.parameters() if weight.grad is not None)]
+            return [loss.detach(), *(weight.grad for weight in self.weights if weight.grad is not None)]
 
         loss, *gradients = added(range(rank * share, (rank + 1) * share))
         add_up([loss, *gradients])
-        used = (weight for weight in self.model.parameters() if weight.grad is not None)
+        used = [weight for weight in self.weights if weight.grad is not None]
         for weight, gradient in zip(used, gradients, strict=True):
             weight.grad = gradient
-        return torch.stack([loss, clip_grad_norm_(self.model.parameters(), self.config.clip_norm)])
+        return torch.stack([loss, clip_grad_norm_(used, self.config.clip_norm)])
 
     def loss(self, batch: Batch) -> Tensor:
         """Average −log p over the target tokens of a batch."""
@@ -309,17 +311,17 @@ class _Run:
     def keep_if_due(self) -> None:
         """Keep the weights if this is one of the moments whose mean the training ends in."""
         done = len(self.losses)
-        if done in self.moments and done not in self.kept:
+        if done in self.moments:
             self.read()
             state = self.model.state_dict()
             self.kept[done] = {name: weight.to("cpu", copy=True) for name, weight in state.items()}
 
 
-def _new_optimizer(model: Model, config: TrainingConfig) -> torch.optim.Optimizer:
-    groups: list[dict[str, Any]] = [{"params": list(model.parameters())}]
+def _new_optimizer(weights: list[nn.Parameter], config: TrainingConfig) -> torch.optim.Optimizer:
+    groups: list[dict[str, Any]] = [{"params": weights}]
     if config.weight_decay:
-        matrices = [weight for weight in model.parameters() if weight.ndim > 1]
-        others = [weight for weight in model.parameters() if weight.ndim <= 1]
+        matrices = [weight for weight in weights if weight.ndim > 1]
+        others = [weight for weight in weights if weight.ndim <= 1]
         groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others}]
     return torch.optim.AdamW(  # with no decay it is Adam
         groups,
