@@ -28,6 +28,7 @@ MODELS: dict[str, tuple[str, str, str]] = {
     "gru": ("query", "o", "GRU"),
     "lstm": ("value", "^", "LSTM"),
     "attention": ("weight", "D", "GRU with attention"),
+    "transformer": ("accent", "P", "Transformer"),
 }
 
 #: How a score is drawn, in every figure of the book: role in `PALETTE`, marker, label.

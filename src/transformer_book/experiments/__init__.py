@@ -12,19 +12,27 @@ from types import ModuleType
 from transformer_book.experiments import (
     attention_cost,
     attention_over_length,
+    cache_speed,
     context_vector,
     context_width,
     date_alignment,
+    date_readers,
+    decoding_agreement,
     first_symbol_recall,
     gradient_through_time,
     head_cost,
     head_pruning,
     heads_against_one,
     mask_properties,
+    norm_order,
+    parallel_time,
+    parameter_count,
+    path_length,
     permutation,
     position_encodings,
     pronunciation_twins,
     published_pronunciation,
+    recipe_parts,
     rotary_distance,
     score_classes,
     score_comparison,
@@ -32,6 +40,8 @@ from transformer_book.experiments import (
     score_variance,
     sequential_time,
     softmax_scaling,
+    translation,
+    translation_recipe,
     unscaled_training,
 )
 from transformer_book.experiments._result import Claim, Result, Verdict
@@ -63,6 +73,16 @@ REGISTRY: dict[str, ModuleType] = {
     "permutation": permutation,
     "rotary_distance": rotary_distance,
     "position_encodings": position_encodings,
+    "parameter_count": parameter_count,
+    "path_length": path_length,
+    "norm_order": norm_order,
+    "date_readers": date_readers,
+    "translation": translation,
+    "translation_recipe": translation_recipe,
+    "decoding_agreement": decoding_agreement,
+    "cache_speed": cache_speed,
+    "recipe_parts": recipe_parts,
+    "parallel_time": parallel_time,
 }
 
 #: Number of a chapter, as in its claims' ids → its slug.
@@ -74,6 +94,8 @@ CHAPTERS: dict[int, str] = {
     5: "scaled_dot_product",
     6: "multi_head",
     7: "positions",
+    8: "transformer",
+    9: "training_and_decoding",
 }
 
 

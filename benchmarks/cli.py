@@ -1,0 +1,178 @@
+"""The command ``python -m benchmarks``: run the comparisons, print them, store them."""
+
+import argparse
+import importlib.metadata
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from benchmarks.contenders import CONTENDERS, PEERS, missing
+from benchmarks.measure import Contestant, Entered
+from benchmarks.report import check_same_work, lines
+from benchmarks.work import BATCHES, QUICK_SIZES, SIZES, make_batches, real_tokens
+from transformer_book.device import pick_device
+from transformer_book.experiments import results_folder
+from transformer_book.experiments._result import Result, environment
+from transformer_book.experiments.peers import NAME, benchmarks_file
+from transformer_book.files import check_writable, commit
+
+DEFAULT_KINDS = ("training", "decoding", "attention")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Exit with status 2 and one line."""
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; wrong use exits with 2 and one line that says what was expected."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    options = _options(words)
+    try:
+        device = pick_device(options.device)
+        output = options.output or results_folder() / benchmarks_file(device.type)
+        if not options.quick or options.output:
+            check_writable(output)
+    except (ValueError, OSError) as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 2
+    start = time.perf_counter()
+    threads = options.threads or torch.get_num_threads()
+    torch.set_num_threads(threads)
+    rounds = 2 if options.quick and options.rounds is None else options.rounds or 9
+    values: dict[str, list[Any]] = {}
+    entries: dict[str, Any] = {}
+    skipped: dict[str, str] = {}
+    try:
+        for size in options.sizes:
+            for kind in options.kinds:
+                found, said, left_out = compare(kind, size, device.type, threads, rounds, options.quick)
+                values |= found
+                entries |= said
+                skipped |= left_out
+    except (RuntimeError, ValueError) as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; nothing is stored", file=sys.stderr)
+        return 130
+    sizes = QUICK_SIZES if options.quick else SIZES
+    result = Result(
+        name=NAME,
+        seeds=list(range(rounds)),
+        settings={
+            "sizes": {name: vars(sizes[name]) for name in options.sizes},
+            "real_tokens": {
+                name: real_tokens(make_batches(sizes[name], torch.device("cpu"))) for name in options.sizes
+            },
+            "batches": BATCHES,
+            "threads": threads,
+            "peers": {package: _version(package) for package in PEERS.values() if _version(package)},
+            "skipped": skipped,
+            "contenders": entries,
+        },
+        values=values,
+        environment=environment(device),
+        command=shlex.join(["python", "-m", "benchmarks", *words]),
+        commit=commit(),
+        date=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        wall_seconds=round(time.perf_counter() - start, 1),
+    )
+    print("\n".join(lines(result)))
+    if not options.quick or options.output:
+        result.save(output)
+        print(f"stored in {output}")
+    return 1 if any(reason.startswith("failed") for reason in skipped.values()) else 0
+
+
+def _options(words: Sequence[str]) -> argparse.Namespace:
+    parser = _Parser(prog="benchmarks", description=__doc__)
+    parser.add_argument("--kinds", nargs="+", choices=list(CONTENDERS), default=list(DEFAULT_KINDS))
+    parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES))
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, or auto")
+    parser.add_argument("--threads", type=_count, help="default: as many as torch takes, one per core")
+    parser.add_argument("--rounds", type=_count, help="default: 9; fewer than 6 give no 95 %% interval")
+    parser.add_argument("--output", type=Path, help="default: in book/results; with --quick: nowhere")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, two rounds: does it run at all?")
+    return parser.parse_args(words)
+
+
+def _count(word: str) -> int:
+    if not word.isdecimal() or int(word) < 1:
+        raise argparse.ArgumentTypeError(f"expected an integer ≥ 1, got {word!r}")
+    return int(word)
+
+
+def compare(
+    kind: str, size: str, device: str, threads: int, rounds: int, quick: bool
+) -> tuple[dict[str, list[Any]], dict[str, Any], dict[str, str]]:
+    """Let all contenders do one kind of work at one size, in turn.
+
+    Returns
+    -------
+    values
+        ``KIND/SIZE/NAME/seconds`` and ``…/bytes``, rounds first.
+    entries
+        What each contender said of itself, by ``KIND/SIZE/NAME``.
+    skipped
+        Contender → why it did not take part.
+    """
+    wanted = {name: missing(name) for name in CONTENDERS[kind]}
+    skipped = {f"{kind}/{size}/{name}": f"no package {package}" for name, package in wanted.items() if package}
+    for name, reason in skipped.items():
+        print(f"skipped: {name} ({reason}; make bench installs it)")
+    everyone = contestants = [
+        Contestant(kind, size, name, device, threads, quick) for name, package in wanted.items() if not package
+    ]
+    try:
+        entered = {}
+        for contestant in tqdm(contestants, desc=f"{kind} {size}: enter", leave=False):
+            try:
+                entered[contestant.name] = contestant.entered()
+            except RuntimeError as error:
+                skipped[f"{kind}/{size}/{contestant.name}"] = f"failed: {str(error).splitlines()[-1]}"
+                print(f"{kind} {size}: {error}", file=sys.stderr)
+        contestants = [contestant for contestant in contestants if contestant.name in entered]
+        check_same_work(kind, size, entered)
+        estimate = rounds * sum(entry.round_seconds for entry in entered.values())
+        print(f"{kind} {size}: {len(entered)} contenders, {rounds} rounds, about {estimate:.0f} s", flush=True)
+        rows: dict[str, list[list[tuple[float, int]]]] = {c.name: [] for c in contestants}
+        for turn in tqdm(range(rounds), desc=f"{kind} {size}", unit="round", leave=False):
+            order = contestants[turn % len(contestants) :] + contestants[: turn % len(contestants)]
+            for row in rows.values():
+                row.append([])
+            for case in range(entered[contestants[0].name].cases):
+                for contestant in order:
+                    rows[contestant.name][-1].append(contestant.time(case))
+    finally:
+        for contestant in everyone:
+            contestant.close()
+    values: dict[str, list[Any]] = {}
+    for name, row in rows.items():
+        figures = np.array(row)  # (rounds, cases, 2)
+        if figures.shape[1] == 1:
+            figures = figures[:, 0]
+        values[f"{kind}/{size}/{name}/seconds"] = figures[..., 0].tolist()
+        values[f"{kind}/{size}/{name}/bytes"] = figures[..., 1].tolist()
+    return values, {f"{kind}/{size}/{name}": _entry(entry) for name, entry in entered.items()}, skipped
+
+
+def _entry(entry: Entered) -> dict[str, Any]:
+    said: dict[str, Any] = {"parameters": entry.parameters, "same_weights": entry.same_weights}
+    return said | ({"loss": entry.check[0]} if len(entry.check) == 1 else {})
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
