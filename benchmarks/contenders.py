@@ -109,6 +109,7 @@ class TorchModel(nn.Module):
                 if isinstance(module, nn.MultiheadAttention):
                     module.dropout = 0.0
                 if isinstance(module, nn.TransformerEncoderLayer | nn.TransformerDecoderLayer):
+                    assert isinstance(module.dropout, nn.Dropout)
                     module.dropout.p = 0.0
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
