@@ -5,12 +5,14 @@ import json
 import os
 import random
 import re
+import runpy
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -101,6 +103,18 @@ def test_a_claim_that_does_not_hold_is_said_and_counts(
     )
     assert f"  C5.4 {text}: figure 1.5\n" in capsys.readouterr().out
     assert Result.load(tmp_path / "mask_properties.json").values == {"x": [0.5, 1.5, 2.5]}
+
+
+def test_seeds_measured_at_once_are_those_measured_in_turn(tmp_path: Path) -> None:
+    words = ["measure", "score_variance", "--seeds", "2", "--device", "cpu", "--output"]
+    assert main([*words, str(tmp_path / "turn")]) == 0
+    assert main([*words, str(tmp_path / "once"), "--jobs", "2"]) == 0
+    turn, once = (Result.load(tmp_path / folder / "score_variance.json") for folder in ("turn", "once"))
+    assert once.seeds == turn.seeds == [0, 1]
+    for name in turn.values:
+        torch.testing.assert_close(torch.from_numpy(once.array(name)), torch.from_numpy(turn.array(name)))
+    assert once.command == "transformer-book measure score_variance --seeds 2 --jobs 2 --device cpu"
+    assert "(1 threads)" in once.environment["device_name"]
 
 
 def test_all_measures_everything_and_one_failed_claim_counts(
@@ -291,6 +305,24 @@ WRONG_TRAINING = {
     "no batch": ([*TRAIN, "--batch", "x"], "argument --batch: expected an integer ≥ 1, got 'x'"),
     "no learning": ([*TRAIN, "--learning-rate", "0"], "learning_rate: expected a number > 0, got 0.0"),
     "an unknown schedule": ([*TRAIN, "--schedule", "cosine"], "argument --schedule: invalid choice: 'cosine'"),
+    "norms elsewhere": ([*TRAIN, "--norm", "none"], "argument --norm: invalid choice: 'none'"),
+    "norms of a recurrent model": (
+        [*TRAIN, "--norm", "post"],
+        "transformer-book: --norm: expected with another model, got with --model attention",
+    ),
+    "one embedding of a recurrent model": (
+        [*TRAIN, "--model", "rnn", "--shared-embeddings"],
+        "transformer-book: --shared-embeddings: expected with another model, got with --model rnn",
+    ),
+    "parts that are not equal": (
+        [*TRAIN, "--batch", "10", "--parts", "3"],
+        "transformer-book: parts: expected a divisor of batch_size, got 3 and batch_size 10",
+    ),
+    "one beta": ([*TRAIN, "--betas", "0.9"], "argument --betas: expected 2 arguments"),
+    "too many moments": (
+        [*TRAIN, "--steps", "100", "--average-last", "2"],
+        "transformer-book: average_last: expected moments within 100 steps, got 2 of them, 100 steps apart",
+    ),
     "too much smoothing": (
         [*TRAIN, "--label-smoothing", "1"],
         "label_smoothing: expected a probability from 0 to below 1, got 1.0",
@@ -528,7 +560,9 @@ def test_train_saves_what_the_package_trains(tmp_path: Path, capsys: pytest.Capt
     metrics = evaluate(model, task, task.sample(1000, random.Random(0), "validation"))
     assert metadata["training"] == {
         "steps": 20, "batch_size": 11, "learning_rate": 0.02, "warmup": 0.3, "clip_norm": 1.0, "seed": 5,
-        "schedule": "inverse_sqrt", "label_smoothing": 0.1, "validation": metrics,
+        "schedule": "inverse_sqrt", "label_smoothing": 0.1, "batching": "random", "parts": 1,
+        "precision": "float32", "average_last": 1, "average_every": 100, "beta1": 0.9, "beta2": 0.999,
+        "epsilon": 1e-8, "weight_decay": 0.0, "validation": metrics,
     }  # fmt: skip
     assert list(output.parent.iterdir()) == [output]
     weights = sum(weight.numel() for weight in model.parameters())
@@ -546,6 +580,58 @@ def test_train_saves_what_the_package_trains(tmp_path: Path, capsys: pytest.Capt
     assert fourth.startswith(start)
     assert main(shlex.split(fourth.partition("transformer-book ")[2])) == 0
     assert capsys.readouterr().out.count("\n") == 1
+
+
+def test_every_setting_of_a_training_can_be_asked_for(tmp_path: Path) -> None:
+    output = tmp_path / "model.safetensors"
+    words = (
+        "--clip-norm 0.5 --betas 0.8 0.98 --epsilon 1e-9 --weight-decay 0.1 --batching length --parts 2 "
+        "--precision bfloat16 --average-last 3 --average-every 4 --batch 12 --checkpoint-every 7"
+    )
+    assert main([*small(output, 12), *shlex.split(words)]) == 0
+    config = TrainingConfig(
+        12, 12, 3e-3, 0.1, 0.5, 5, batching="length", parts=2, precision="bfloat16", average_last=3,
+        average_every=4, beta1=0.8, beta2=0.98, epsilon=1e-9, weight_decay=0.1,
+    )  # fmt: skip
+    model, task = untrained(score="additive")
+    train(model, task, config)
+    stored, _, metadata = load_model(output)
+    assert same_weights(stored, model)
+    assert {name: metadata["training"][name] for name in asdict(config)} == asdict(config)
+    assert {field.name for field in fields(TrainingConfig)} == {*asdict(config)}
+
+
+def test_checkpoints_of_a_training_come_as_often_as_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[int] = []
+    monkeypatch.setattr(
+        "transformer_book.training.loop.save_checkpoint", lambda *rest: steps.append(len(rest[-2]))
+    )
+    monkeypatch.setattr(cli, "evaluate", stop)
+    assert main(small(tmp_path / "model.safetensors", 20, "--checkpoint-every", "8")) == 130
+    assert steps == [0, 8, 16, 20]
+
+
+def test_train_builds_the_kind_of_transformer_asked_for(tmp_path: Path) -> None:
+    output = tmp_path / "model.safetensors"
+    words = "--model transformer --width 8 --heads 2 --norm post --positions rotary --shared-embeddings"
+    assert main(small(output, 1, *shlex.split(words))) == 0
+    config = load_model(output)[0].config
+    assert isinstance(config, TransformerConfig)
+    assert (config.norm_first, config.positions, config.shared_embeddings) == (False, "rotary", True)
+    assert main(small(output, 1, "--model", "transformer", "--width", "8")) == 0
+    config = load_model(output)[0].config
+    assert isinstance(config, TransformerConfig)
+    assert (config.norm_first, config.positions, config.shared_embeddings) == (True, "sinusoidal", False)
+
+
+def test_the_package_is_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["transformer_book", "fetch", "--help"])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_module("transformer_book", run_name="__main__")
+    assert caught.value.code == 0
+    assert capsys.readouterr().out.startswith("usage: transformer-book fetch")
 
 
 @pytest.mark.parametrize(
@@ -599,15 +685,15 @@ def test_an_interrupted_training_says_how_to_go_on_and_then_ends_the_same(
     with monkeypatch.context() as patched:
         if place == "in a step":
             calls: list[int] = []
-            update = torch.optim.Adam.step
+            update = torch.optim.AdamW.step
 
-            def step(optimizer: torch.optim.Adam) -> None:
+            def step(optimizer: torch.optim.AdamW) -> None:
                 calls.append(1)
                 if len(calls) == 4 + 13:  # four to tell the time
                     raise KeyboardInterrupt
                 update(optimizer)
 
-            patched.setattr(torch.optim.Adam, "step", step)
+            patched.setattr(torch.optim.AdamW, "step", step)
         else:
             patched.setattr(cli, {"while judging": "evaluate", "while saving": "save_model"}[place], stop)
         capsys.readouterr()

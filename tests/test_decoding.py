@@ -9,8 +9,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from transformer_book.decoding import (
+    Beams,
     EncoderDecoder,
     beam_search,
+    beam_step,
+    first_beams,
     greedy_decode,
     penalised_length,
     sample_decode,
@@ -205,6 +208,38 @@ def test_what_has_ended_takes_one_place_in_the_beam() -> None:
     ids, scores = beam_search(model, torch.full((1, 1), 4), 2, max_length=6, length_penalty=1.0)
     assert ids.tolist() == [[3, 4, 5, END]]
     assert scores.item() == pytest.approx(math.log(0.45 * 0.9) / (9 / 6))
+
+
+def test_the_first_beams_are_one_beginning() -> None:
+    beams = first_beams(START, batch=2, beam_size=3)
+    assert beams.ids.tolist() == [[[START]] * 3] * 2
+    assert beams.totals.tolist() == [[0.0, -math.inf, -math.inf]] * 2
+    assert not beams.lengths.any()
+    assert not beams.ended.any()
+
+
+def test_a_step_of_a_beam_by_hand() -> None:
+    # two beginnings, 3 and 4; 4 has ended with END, so that only 3 goes on
+    beams = Beams(
+        ids=torch.tensor([[[START, 3, 3], [START, 4, END]]]),
+        totals=torch.tensor([[0.5, 0.4]]).log(),
+        lengths=torch.tensor([[2.0, 2.0]]),
+        ended=torch.tensor([[False, True]]),
+    )
+    steps = torch.tensor([[[0.0, 0.0, 0.1, 0.7, 0.2], [0.2] * 5]]).log()  # (B, W, V)
+    kept = steps.clone()
+    after, scores, parents = beam_step(beams, steps, END, PAD, length_penalty=0.0)
+    assert after.ids.tolist() == [[[START, 4, END, PAD], [START, 3, 3, 3]]]
+    assert after.totals.exp().tolist()[0] == pytest.approx([0.4, 0.5 * 0.7])
+    assert after.lengths.tolist() == [[2.0, 3.0]]
+    assert after.ended.tolist() == [[True, False]]
+    assert parents.tolist() == [[1, 0]]
+    assert torch.equal(scores, after.totals)
+    assert torch.equal(steps, kept)  # what is handed over is left as it is
+    _, scores, parents = beam_step(beams, steps, END, PAD, length_penalty=3.0)
+    assert parents.tolist() == [[0, 1]]
+    expected = [math.log(0.5 * 0.7) / (8 / 6) ** 3, math.log(0.4) / (7 / 6) ** 3]
+    assert scores.tolist()[0] == pytest.approx(expected)
 
 
 def test_rows_of_a_beam_search_do_not_mix() -> None:

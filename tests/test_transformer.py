@@ -31,6 +31,7 @@ CONFIGS = {
     "pre-norm": replace(CONFIG, norm_first=True),
     "learned positions": replace(CONFIG, positions="learned"),
     "rotary positions": replace(CONFIG, positions="rotary", d_model=30),
+    "shared embeddings": replace(CONFIG, source_vocab=13, shared_embeddings=True),
     "one head, one layer": replace(CONFIG, num_heads=1, num_encoder_layers=1, num_decoder_layers=1),
     "other ids": replace(CONFIG, pad_id=12, start_id=0, end_id=1),
 }
@@ -195,12 +196,29 @@ def test_embeddings_start_with_variance_1_beside_the_positions() -> None:
     assert vectors.var().item() == pytest.approx(1, rel=0.15)
 
 
+def test_shared_embeddings_are_one_matrix_which_learns_from_all_its_places() -> None:
+    model = make(CONFIGS["shared embeddings"])
+    source, target = torch.full((1, S), 3), torch.full((1, T), 5)
+    logits = model(source, target)
+    logits[..., 7].sum().backward()
+    weight = model.readout.weight
+    assert model.source_embedding.tokens.weight is weight
+    assert model.target_embedding.tokens.weight is weight
+    assert weight.grad is not None
+    assert weight.grad.abs().amax(dim=1).nonzero().flatten().tolist() == [3, 5, 7]
+    with torch.no_grad():
+        weight[9] += 1.0
+    changed = (model(source, target) - logits).abs().amax(dim=(0, 1))
+    assert changed.nonzero().flatten().tolist() == [9]
+
+
 def parameters_by_formula(config: TransformerConfig) -> int:
     d, f = config.d_model, config.d_ff
     attention, feed_forward, norm = 4 * (d * d + d), 2 * d * f + d + f, 2 * d
     encoder = attention + feed_forward + 2 * norm
     decoder = 2 * attention + feed_forward + 3 * norm
-    ends = (config.source_vocab + config.target_vocab) * d + (d + 1) * config.target_vocab + 2 * norm
+    matrices = config.source_vocab if config.shared_embeddings else config.source_vocab + 2 * config.target_vocab
+    ends = matrices * d + config.target_vocab + 2 * norm
     positions = 2 * config.max_length * d if config.positions == "learned" else 0
     return config.num_encoder_layers * encoder + config.num_decoder_layers * decoder + ends + positions
 
@@ -223,6 +241,10 @@ def test_parameters_are_as_many_as_the_formula_says(config: TransformerConfig) -
         ({"start_id": -1}, "start_id: expected an id in 0 … 12, got -1"),
         ({"end_id": 13}, "end_id: expected an id in 0 … 12, got 13"),
         ({"max_length": 0}, "max_length: expected an integer ≥ 1, got 0"),
+        (
+            {"shared_embeddings": True},
+            "shared_embeddings: expected one vocabulary, got source_vocab 17 and target_vocab 13",
+        ),
     ],
 )
 def test_wrong_settings_are_told(values: dict, message: str) -> None:

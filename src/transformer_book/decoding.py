@@ -1,10 +1,12 @@
 """Turn a model's logits into a sequence. Axis letters are those of `transformer_book.shapes`."""
 
 import math
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+
+from transformer_book.device import CPU
 
 
 class EncoderDecoder(Protocol):
@@ -59,6 +61,25 @@ def greedy_decode(model: EncoderDecoder, source: Tensor, max_length: int) -> Ten
     return torch.cat(written, dim=1)  # (B, T)
 
 
+class Beams(NamedTuple):
+    """Beginnings of sequences, W of each, the best first.
+
+    ids
+        ``(B, W, 1 + T)``, from the start token on; padding after the end.
+    totals
+        Sum of the log-probabilities of each, in nats, ``(B, W)``; −inf where there is no beginning yet.
+    lengths
+        Tokens of each, the end included, the start not, ``(B, W)``.
+    ended
+        Boolean ``(B, W)``.
+    """
+
+    ids: Tensor
+    totals: Tensor
+    lengths: Tensor
+    ended: Tensor
+
+
 @torch.no_grad()
 def beam_search(
     model: EncoderDecoder, source: Tensor, beam_size: int, max_length: int, length_penalty: float = 0.6
@@ -101,32 +122,69 @@ def beam_search(
     for name, number in (("beam_size", beam_size), ("max_length", max_length)):
         if number < 1:
             raise ValueError(f"{name}: expected an integer ≥ 1, got {number}")
-    batch, device = len(source), source.device
-    memory = _rows(model.encode(source), torch.arange(batch, device=device).repeat_interleave(beam_size))
-    ids = torch.full((batch * beam_size, 1), model.start_id, device=device)  # (B·W, 1)
-    totals = torch.full((batch, beam_size), -math.inf, device=device)  # (B, W)
-    totals[:, 0] = 0.0  # all beginnings are still the same one: it counts once
-    lengths = torch.zeros_like(totals)  # (B, W)
-    ended = torch.zeros_like(totals, dtype=torch.bool)  # (B, W)
-    first = torch.arange(batch, device=device)[:, None] * beam_size  # (B, 1)
-    scores, state = totals, None
-    while ids.shape[1] <= max_length and not (ended | totals.isinf()).all():
-        logits, state, *_ = model.decode(ids[:, -1:], memory, state)  # (B·W, 1, V)
+    batch, state = len(source), None
+    first = torch.arange(batch, device=source.device)[:, None] * beam_size  # (B, 1): its row among B·W
+    memory = pick_rows(model.encode(source), (first // beam_size).repeat(1, beam_size).flatten())
+    beams = first_beams(model.start_id, batch, beam_size, source.device)
+    scores = beams.totals
+    while beams.ids.shape[-1] <= max_length and not (beams.ended | beams.totals.isinf()).all():
+        logits, state, *_ = model.decode(beams.ids[..., -1:].flatten(0, 1), memory, state)  # (B·W, 1, V)
         steps = logits[:, 0].float().log_softmax(dim=-1).unflatten(0, (batch, beam_size))  # (B, W, V)
-        vocabulary = steps.shape[-1]
-        steps = steps.masked_fill(ended[..., None], -math.inf)
-        steps[..., model.pad_id] = steps[..., model.pad_id].masked_fill(ended, 0.0)  # the end goes on as padding
-        sums, sizes = totals[..., None] + steps, (lengths + ~ended)[..., None]  # (B, W, V), (B, W, 1)
-        candidates = (sums / penalised_length(sizes, length_penalty)).flatten(1)  # (B, W·V)
-        scores, best = candidates.topk(beam_size, dim=-1)  # (B, W)
-        beam, token = best // vocabulary, best % vocabulary  # (B, W)
-        totals, lengths = sums.flatten(1).gather(1, best), sizes[..., 0].gather(1, beam)
-        ended = ended.gather(1, beam) | (token == model.end_id)
-        rows = (first + beam).flatten()  # (B·W,)
-        ids = torch.cat([ids[rows], token.flatten()[:, None]], dim=1)  # (B·W, 1 + T)
-        state = _rows(state, rows)
-    winners = ids[first[:, 0], 1:]  # (B, T): topk sorts, so the first of a beam is its best
-    return winners[:, : int(lengths[:, 0].max())], scores[:, 0]
+        beams, scores, parents = beam_step(beams, steps, model.end_id, model.pad_id, length_penalty)
+        state = pick_rows(state, (first + parents).flatten())
+    longest = int(beams.lengths[:, 0].max())
+    return beams.ids[:, 0, 1 : 1 + longest], scores[:, 0]
+
+
+def first_beams(start_id: int, batch: int, beam_size: int, device: torch.device = CPU) -> Beams:
+    """Begin with the start token. All W beginnings of a sequence are still the same one: it counts once."""
+    ids = torch.full((batch, beam_size, 1), start_id, device=device)  # (B, W, 1)
+    totals = torch.full((batch, beam_size), -math.inf, device=device)  # (B, W)
+    totals[:, 0] = 0.0
+    return Beams(ids, totals, torch.zeros_like(totals), torch.zeros_like(totals, dtype=torch.bool))
+
+
+def beam_step(
+    beams: Beams, steps: Tensor, end_id: int, pad_id: int, length_penalty: float = 0.6
+) -> tuple[Beams, Tensor, Tensor]:
+    """Extend each beginning by every token and keep the W best of each sequence.
+
+    Parameters
+    ----------
+    beams
+        W beginnings of each of B sequences.
+    steps
+        Log-probability of each next token after each of them, ``(B, W, V)``.
+    end_id, pad_id
+        Ids of the end, and of padding, with which a beginning that has ended goes on at no cost.
+    length_penalty
+        See `penalised_length`.
+
+    Returns
+    -------
+    beams : Beams
+        One token longer, best first.
+    scores : Tensor
+        Log-probability over penalised length of each, ``(B, W)``.
+    parents : Tensor
+        Which of the beginnings given each one continues, ``(B, W)``.
+
+    Raises
+    ------
+    ValueError
+        `length_penalty` is negative or not finite.
+    """
+    ended = beams.ended
+    steps = steps.masked_fill(ended[..., None], -math.inf)  # (B, W, V)
+    steps[..., pad_id] = steps[..., pad_id].masked_fill(ended, 0.0)
+    totals, lengths = beams.totals[..., None] + steps, beams.lengths + ~ended  # (B, W, V), (B, W)
+    candidates = (totals / penalised_length(lengths[..., None], length_penalty)).flatten(1)  # (B, W·V)
+    scores, best = candidates.topk(ended.shape[1], dim=-1)  # (B, W)
+    parents, tokens = best // steps.shape[-1], best % steps.shape[-1]  # (B, W)
+    rows = torch.arange(len(parents), device=parents.device)[:, None]  # (B, 1)
+    ids = torch.cat([beams.ids[rows, parents], tokens[..., None]], dim=-1)  # (B, W, 1 + T)
+    ended = ended.gather(1, parents) | (tokens == end_id)
+    return Beams(ids, totals.flatten(1).gather(1, best), lengths.gather(1, parents), ended), scores, parents
 
 
 def penalised_length(length: Tensor, length_penalty: float) -> Tensor:
@@ -251,11 +309,11 @@ def sample_decode(
     return torch.cat(written, dim=1)  # (B, T)
 
 
-def _rows(tree: Any, rows: Tensor) -> Any:
+def pick_rows(tree: Any, rows: Tensor) -> Any:
     """Pick rows of the batch axis in every tensor of nested tuples: in a model's memory, in its state."""
     if isinstance(tree, Tensor):
         return tree.index_select(0, rows)
     if isinstance(tree, tuple):
-        parts = [_rows(part, rows) for part in tree]
+        parts = [pick_rows(part, rows) for part in tree]
         return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
     return tree

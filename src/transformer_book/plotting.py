@@ -28,6 +28,7 @@ MODELS: dict[str, tuple[str, str, str]] = {
     "gru": ("query", "o", "GRU"),
     "lstm": ("value", "^", "LSTM"),
     "attention": ("weight", "D", "GRU with attention"),
+    "transformer": ("accent", "P", "Transformer"),
 }
 
 #: How a score is drawn, in every figure of the book: role in `PALETTE`, marker, label.
@@ -36,6 +37,14 @@ SCORES: dict[str, tuple[str, str, str]] = {
     "dot": ("key", "s", "dot"),
     "scaled_dot": ("query", "o", "scaled dot"),
     "bilinear": ("value", "^", "bilinear"),
+}
+
+#: How an encoding of positions is drawn, in every figure of the book: role in `PALETTE`, marker, label.
+ENCODINGS: dict[str, tuple[str, str, str]] = {
+    "none": ("muted", "P", "none"),
+    "sinusoidal": ("query", "o", "sinusoidal"),
+    "learned": ("key", "s", "learned"),
+    "rotary": ("weight", "D", "rotary"),
 }
 
 MARKERS: tuple[str, ...] = ("o", "s", "^", "D", "v", "P")

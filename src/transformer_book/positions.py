@@ -153,7 +153,7 @@ def rotate(tensor: Tensor, table: Tensor) -> Tensor:
     sines, cosines = table[:, 0::2], table[:, 1::2]  # (T, K/2)
     first, second = tensor[..., 0::2], tensor[..., 1::2]  # (..., T, K/2)
     turned = (first * cosines - second * sines, first * sines + second * cosines)
-    return torch.stack(turned, dim=-1).flatten(-2)  # (..., T, K/2, 2) -> (..., T, K)
+    return torch.stack(turned, dim=-1).flatten(-2).to(tensor.dtype)  # (..., T, K/2, 2) -> (..., T, K)
 
 
 class RotaryAttention(MultiHeadAttention):

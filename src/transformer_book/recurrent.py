@@ -6,6 +6,7 @@ letters are those of `transformer_book.shapes`; D is the width of the state.
 """
 
 import math
+from contextlib import nullcontext
 from typing import Any, ClassVar, TypeAlias
 
 import torch
@@ -22,7 +23,8 @@ class Recurrent(nn.Module):
     """What the three layers share: parameters, and the loop over time.
 
     A layer maps all inputs in one matrix product, `project`, then calls `step` once per position: each call needs
-    the state that the call before it has returned.
+    the state that the call before it has returned. Under `torch.autocast` the product is in the lower precision,
+    and the steps are not, since their errors add up over time.
 
     Parameters
     ----------
@@ -107,9 +109,12 @@ class Recurrent(nn.Module):
         """
         now = _start(self, inputs, state, lengths)
         states = []
-        for projected in self.project(inputs).unbind(dim=1):  # (B, blocks · D)
-            now = self.step(projected, now)
-            states.append(now)
+        projections = self.project(inputs)  # (B, T, blocks · D)
+        mixed = projections.dtype != inputs.dtype  # autocast: rounded once, not again at every step
+        with torch.autocast(inputs.device.type, enabled=False) if mixed else nullcontext():
+            for projected in projections.to(inputs.dtype).unbind(dim=1):  # (B, blocks · D)
+                now = self.step(projected, now)
+                states.append(now)
         if isinstance(now, Tensor):
             outputs = torch.stack(states, dim=1)  # (B, T, D)
             return outputs, now if lengths is None else _last(outputs, lengths)

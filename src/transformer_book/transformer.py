@@ -101,6 +101,9 @@ class TransformerConfig:
         Most tokens of a source or target.
     positions
         ``"sinusoidal"`` (as in the paper), ``"learned"``, ``"rotary"`` or ``"none"``.
+    shared_embeddings
+        Source embedding, target embedding and readout are one matrix, as in the paper (3.4). Both sides must then
+        have one vocabulary.
     pad_id, start_id, end_id
         Ids of padding, of the start and of the end of a target.
 
@@ -121,6 +124,7 @@ class TransformerConfig:
     norm_first: bool = False
     max_length: int = 512
     positions: str = "sinusoidal"
+    shared_embeddings: bool = False
     pad_id: int = 0
     start_id: int = 1
     end_id: int = 2
@@ -138,6 +142,11 @@ class TransformerConfig:
             raise ValueError(f"dropout: expected a share from 0 to below 1, got {self.dropout}")
         if self.positions not in POSITIONS:
             raise ValueError(f"positions: expected one of {', '.join(POSITIONS)}, got {self.positions!r}")
+        if self.shared_embeddings and self.source_vocab != self.target_vocab:
+            raise ValueError(
+                "shared_embeddings: expected one vocabulary, got source_vocab "
+                f"{self.source_vocab} and target_vocab {self.target_vocab}"
+            )
         smallest = min(self.source_vocab, self.target_vocab)
         for name, vocabulary in (
             ("pad_id", smallest),
@@ -188,8 +197,9 @@ class Transformer(nn.Module):
     """An encoder that reads a source, and a decoder that writes a target, with nothing recurrent in either.
 
     Departures from Vaswani et al. 2017: a final layer norm ends each stack with either order of norms, as in
-    `torch.nn.Transformer` (the paper has none); embeddings and the readout share no weights (3.4 shares all
-    three), since source and target need not have one vocabulary; matrices start as Glorot & Bengio 2010 say.
+    `torch.nn.Transformer` (the paper has none); embeddings and the readout share their matrix only when asked to
+    (3.4 always does), since source and target need not have one vocabulary; the readout has a bias; matrices start
+    as Glorot & Bengio 2010 say.
 
     Parameters
     ----------
@@ -208,6 +218,9 @@ class Transformer(nn.Module):
         self.encoder_norm = nn.LayerNorm(config.d_model)
         self.decoder_norm = nn.LayerNorm(config.d_model)
         self.readout = nn.Linear(config.d_model, config.target_vocab)
+        if config.shared_embeddings:
+            self.source_embedding.tokens = self.target_embedding.tokens
+            self.readout.weight = self.target_embedding.tokens.weight
         for weight in (*self.encoder_layers.parameters(), *self.decoder_layers.parameters()):
             if weight.ndim > 1:
                 nn.init.xavier_uniform_(weight)

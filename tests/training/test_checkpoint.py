@@ -37,13 +37,16 @@ def update(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
 @pytest.fixture
 def stored(tmp_path: Path) -> Path:
     path = tmp_path / "checkpoint"
-    save_checkpoint(path, IDENTITY, *stepped(0, steps=2), [0.5, 0.1 + 0.2])
+    save_checkpoint(path, IDENTITY, *stepped(0, steps=2), [0.5, 0.1 + 0.2], {2: {"bias": torch.arange(5.0)}})
     return path
 
 
 def test_what_was_stored_goes_on_as_if_it_had_never_stopped(stored: Path) -> None:
     model, optimizer = stepped(1, steps=0)
-    assert load_checkpoint(stored, IDENTITY, model, optimizer) == [0.5, 0.1 + 0.2]
+    losses, kept = load_checkpoint(stored, IDENTITY, model, optimizer)
+    assert losses == [0.5, 0.1 + 0.2]
+    assert [*kept] == [2]
+    assert torch.equal(kept[2]["bias"], torch.arange(5.0))
     never_stopped = stepped(0, steps=2)
     update(model, optimizer)
     update(*never_stopped)
@@ -52,7 +55,7 @@ def test_what_was_stored_goes_on_as_if_it_had_never_stopped(stored: Path) -> Non
 
 
 def test_the_file_says_what_it_is(stored: Path) -> None:
-    assert set(read_checkpoint(stored)) == {"format", "identity", "model", "optimizer", "losses"}
+    assert set(read_checkpoint(stored)) == {"format", "identity", "model", "optimizer", "losses", "kept"}
     assert read_checkpoint(stored)["identity"] == IDENTITY
 
 
@@ -114,11 +117,11 @@ def foreign_trap(path: Path) -> None:
 
 
 def foreign_pickle(path: Path) -> None:
-    path.write_bytes(pickle.dumps({"format": "transformer-book checkpoint 1"}))
+    path.write_bytes(pickle.dumps({"format": "transformer-book checkpoint 2"}))
 
 
 def foreign_version(path: Path) -> None:
-    torch.save({"format": "transformer-book checkpoint 2"}, path)
+    torch.save({"format": "transformer-book checkpoint 1", "losses": []}, path)
 
 
 @pytest.mark.parametrize(
@@ -142,6 +145,12 @@ def test_a_foreign_file_is_refused(
     write(path)
     refused(path, r"expected a checkpoint, got a damaged or foreign file \(.+\)$")
     assert not (tmp_path / "trapped").exists()
+
+
+def test_an_older_checkpoint_is_told_apart(tmp_path: Path) -> None:
+    foreign_version(tmp_path / "checkpoint")
+    marks = "expected the mark 'transformer-book checkpoint 2', got 'transformer-book checkpoint 1'"
+    refused(tmp_path / "checkpoint", rf"expected a checkpoint, got a damaged or foreign file \({marks}\)$")
 
 
 def test_no_file_is_told_apart_from_a_damaged_one(tmp_path: Path) -> None:
@@ -181,6 +190,6 @@ def test_a_failing_write_leaves_the_last_checkpoint(
     else:
         monkeypatch.setattr(Path, "replace", lambda path, target: half(target, path))
     with pytest.raises(type(error)):
-        save_checkpoint(stored, IDENTITY, *stepped(5, steps=1), [0.7])
+        save_checkpoint(stored, IDENTITY, *stepped(5, steps=1), [0.7], {})
     assert stored.read_bytes() == before
     assert list(stored.parent.iterdir()) == [stored]

@@ -1,10 +1,12 @@
 """The training loop against one written here with torch's own parts; and that stopping it changes nothing."""
 
+import copy
 import random
 import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -28,9 +30,11 @@ from transformer_book.training import (
     train,
 )
 from transformer_book.training import loop as loop_module
+from transformer_book.training.batches import Examples, cut
 
 Make = Callable[..., Any]
 Same = Callable[[nn.Module, nn.Module], bool]
+WIDE = {"d_model": 16, "d_ff": 32, "dropout": 0.0, "norm_first": True}
 SHORT = TrainingConfig(steps=7, batch_size=3, learning_rate=0.1, warmup=0.3, clip_norm=0.5, seed=11)
 
 
@@ -210,9 +214,7 @@ def test_dropout_depends_on_seed_and_step_alone(
     assert same(resumed, whole)
     assert torch.equal(torch.get_rng_state(), before)
     another = make_transformer()
-    monkeypatch.setattr(
-        loop_module, "make_batch", lambda task, config, step, device: make_batch(task, SHORT, step)
-    )
+    monkeypatch.setattr(loop_module, "Examples", lambda task, _: Examples(task, SHORT))
     assert train(another, task, replace(SHORT, seed=12)) != losses  # the same examples, other units dropped
     assert len({round(loss, 6) for loss in losses}) == len(losses)
 
@@ -325,6 +327,14 @@ def test_timing_leaves_the_model(task: Copying, make_model: Make, same: Same) ->
         ({"clip_norm": float("inf")}, "clip_norm: expected a number > 0, got inf"),
         ({"schedule": "cosine"}, "schedule: expected one of linear, inverse_sqrt, got 'cosine'"),
         ({"warmup": 1.1}, "warmup: expected a part of the steps from 0 to 1, got 1.1"),
+        ({"batching": "sorted"}, "batching: expected one of random, length, got 'sorted'"),
+        ({"precision": "float16"}, "precision: expected one of float32, bfloat16, got 'float16'"),
+        ({"parts": 0}, "parts: expected an integer ≥ 1, got 0"),
+        ({"parts": 3}, "parts: expected a divisor of batch_size, got 3 and batch_size 64"),
+        ({"beta1": 1.0}, "beta1: expected a share from 0 to below 1, got 1.0"),
+        ({"beta2": -0.1}, "beta2: expected a share from 0 to below 1, got -0.1"),
+        ({"epsilon": 0.0}, "epsilon: expected a number > 0, got 0.0"),
+        ({"weight_decay": -1.0}, "weight_decay: expected a number ≥ 0, got -1.0"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
@@ -367,6 +377,241 @@ def test_what_is_not_finite_ends_the_training_before_it_spoils_a_weight(
     assert not same(model, make_model())  # the two steps before count
 
 
+# --- parts ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("parts", [2, 3, 6])
+@pytest.mark.parametrize("kind", ["recurrent", "transformer"])
+def test_the_parts_of_a_batch_teach_what_the_whole_does(
+    task: Copying, make_model: Make, make_transformer: Make, kind: str, parts: int
+) -> None:
+    """Its parts have unequal numbers of target tokens, so a plain mean over parts would be another loss."""
+    config = replace(SHORT, batch_size=6, label_smoothing=0.1)
+    make = make_model if kind == "recurrent" else partial(make_transformer, dropout=0.0)
+    counts = {sum(len(e.target) for e in part) for part in cut(Examples(task, config).of(0), parts)}
+    assert len(counts) > 1
+    whole, cut_up = make().double(), make().double()
+    expected = train(whole, task, config)
+    assert train(cut_up, task, replace(config, parts=parts)) == pytest.approx(expected, abs=1e-12)
+    for one, other in zip(cut_up.parameters(), whole.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+    assert train(make(), task, replace(config, parts=parts)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_every_part_drops_units_of_its_own(task: Copying, make_transformer: Make) -> None:
+    seeds: list[int] = []
+    config = replace(SHORT, batch_size=6, parts=3)
+
+    def look(*_: object) -> None:
+        seeds.append(torch.initial_seed())
+
+    model = make_transformer()
+    model.register_forward_pre_hook(look)
+    train(model, task, config)
+    assert len(set(seeds)) == 3 * SHORT.steps
+    one_part: list[int] = []
+    model = make_transformer()
+    model.register_forward_pre_hook(lambda *_: one_part.append(torch.initial_seed()))
+    train(model, task, replace(config, parts=1))
+    assert seeds[::3] == one_part
+
+
+def test_one_part_is_in_memory_at_a_time(task: Copying, make_model: Make) -> None:
+    sizes: list[int] = []
+    model = make_model()
+    model.register_forward_hook(lambda *arguments: sizes.append(len(arguments[-1])))
+    train(model, task, replace(SHORT, batch_size=6, parts=3))
+    assert sizes == [2] * 3 * SHORT.steps
+
+
+# --- precision -----------------------------------------------------------------------------------------------
+
+MODELS = [
+    {"cell": "gru"},
+    {"cell": "gru", "score": "additive"},
+    {"cell": "lstm", "score": "scaled_dot"},
+    {"cell": "rnn", "score": "bilinear"},
+    {"positions": "sinusoidal"},
+    {"positions": "rotary", "norm_first": True, "d_model": 8},
+    {"positions": "learned", "shared_embeddings": True},
+]
+
+
+@pytest.mark.parametrize("parts", MODELS, ids=lambda parts: "-".join(map(str, parts.values())))
+def test_any_model_trains_in_bfloat16_and_keeps_its_weights_in_float32(
+    task: Copying, make_model: Make, make_transformer: Make, parts: dict[str, Any]
+) -> None:
+    make = partial(make_model if "cell" in parts else make_transformer, **parts)
+    config = replace(SHORT, precision="bfloat16", learning_rate=0.01)
+    model, exact = make(), make()
+    seen: set[torch.dtype] = set()
+    for layer in model.modules():
+        if isinstance(layer, nn.Linear):
+            layer.register_forward_hook(lambda *arguments: seen.add(arguments[-1].dtype))
+    losses, expected = train(model, task, config), train(exact, task, replace(config, precision="float32"))
+    assert losses == pytest.approx(expected, rel=0.02)
+    assert losses != expected
+    assert seen == {torch.bfloat16}
+    assert {weight.dtype for weight in model.parameters()} == {torch.float32}
+
+
+def test_the_loss_is_taken_in_float32(task: Copying, make_model: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[torch.dtype, bool]] = []
+
+    def spy(logits: Tensor, *arguments: Any) -> Tensor:
+        seen.append((logits.dtype, torch.is_autocast_enabled("cpu")))
+        return masked_cross_entropy(logits, *arguments)
+
+    monkeypatch.setattr(loop_module, "masked_cross_entropy", spy)
+    train(make_model(), task, replace(SHORT, precision="bfloat16"))
+    assert seen == [(torch.float32, False)] * SHORT.steps
+
+
+@pytest.mark.parametrize("kind", ["recurrent", "transformer"])
+def test_bfloat16_teaches_as_well(make_model: Make, make_transformer: Make, kind: str) -> None:
+    """Of more than two nats a token that are learnt, the mean over three seeds differs by less than 0.05."""
+    task = Copying(longest=2)
+    make = partial(make_model, d_hidden=23) if kind == "recurrent" else partial(make_transformer, **WIDE)
+    last: dict[str, list[float]] = {}
+    for precision in ("float32", "bfloat16"):
+        for seed in range(3):
+            config = TrainingConfig(120, 32, 0.02, seed=seed, precision=precision)
+            losses = train(make(seed), task, config)
+            last.setdefault(precision, []).append(sum(losses[-10:]) / 10)
+    assert max(last["bfloat16"]) < 0.5 < 2.5 < losses[0]
+    assert abs(sum(last["bfloat16"]) - sum(last["float32"])) / 3 < 0.05
+
+
+# --- the optimiser -------------------------------------------------------------------------------------------
+
+
+def test_decay_and_the_means_of_adam_are_those_asked_for(task: Copying, make_model: Make) -> None:
+    config = replace(SHORT, beta1=0.7, beta2=0.98, epsilon=1e-3, weight_decay=0.5)
+    model, theirs = make_model().double(), make_model().double()
+    groups = [
+        {"params": [weight for weight in theirs.parameters() if weight.ndim == 2]},
+        {"params": [weight for weight in theirs.parameters() if weight.ndim == 1], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, 0.1, (0.7, 0.98), 1e-3, weight_decay=0.5, foreach=False)
+    rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate(step, SHORT) / 0.1)
+    for step in range(SHORT.steps):
+        source, target = make_batch(task, SHORT, step)
+        optimizer.zero_grad()
+        masked_cross_entropy(theirs(source, target[:, :-1]), target[:, 1:]).backward()
+        nn.utils.clip_grad_norm_(theirs.parameters(), 0.5)
+        optimizer.step()
+        rates.step()
+    train(model, task, config)
+    for ours, other in zip(model.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(ours, other, rtol=1e-9, atol=1e-12)
+
+
+# --- after each step -----------------------------------------------------------------------------------------
+
+
+def test_what_is_called_after_a_step_does_not_change_the_training(
+    task: Copying, make_transformer: Make, same: Same
+) -> None:
+    plain, watched = make_transformer(), make_transformer()
+    losses = train(plain, task, SHORT)
+    seen: list[int] = []
+    modes: list[bool] = []
+
+    def look(done: int) -> None:
+        seen.append(done)
+        modes.append(watched.training)
+        watched.eval()
+        batch = make_batch(task, SHORT, 99)
+        masked_cross_entropy(watched(batch.source, batch.target[:, :-1]), batch.target[:, 1:]).backward()
+        torch.manual_seed(done)
+        torch.rand(7)
+        random.random()
+
+    assert train(watched, task, SHORT, after_step=look) == losses
+    assert seen == [1, 2, 3, 4, 5, 6, 7]
+    assert all(modes)
+    assert watched.training
+    assert same(watched, plain)
+
+
+def test_a_training_that_goes_on_calls_for_the_steps_left(task: Copying, make_model: Make, tmp_path: Path) -> None:
+    def interrupt(done: int) -> None:
+        if done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(make_model(), task, SHORT, checkpoint=tmp_path / "checkpoint", after_step=interrupt)
+    seen: list[int] = []
+    train(make_model(), task, SHORT, checkpoint=tmp_path / "checkpoint", after_step=seen.append)
+    assert seen == [5, 6, 7]
+
+
+# --- a device that is not waited for ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look at the losses every four steps, as on a GPU."""
+    monkeypatch.setattr(loop_module, "LOOK_EVERY", {"cpu": 4})
+
+
+@pytest.mark.usefixtures("unhurried")
+def test_losses_looked_at_later_are_the_same(
+    task: Copying, make_model: Make, whole: tuple[Seq2Seq, list[float]], same: Same,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    model = make_model()
+    assert train(model, task, SHORT, progress=True) == whole[1]
+    assert same(model, whole[0])
+    assert "7/7" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("unhurried")
+@pytest.mark.parametrize("stop", range(1, 8))
+def test_interrupted_before_a_look_no_step_is_lost(
+    task: Copying, make_model: Make, whole: tuple[Seq2Seq, list[float]], same: Same, tmp_path: Path, stop: int
+) -> None:
+    def interrupt(done: int) -> None:
+        if done == stop:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(make_model(), task, SHORT, checkpoint=tmp_path / "checkpoint", after_step=interrupt)
+    assert read_checkpoint(tmp_path / "checkpoint")["losses"] == whole[1][:stop]
+    again, losses = resumed(make_model, task, tmp_path / "checkpoint")
+    assert losses == whole[1]
+    assert same(again, whole[0])
+
+
+@pytest.mark.usefixtures("unhurried")
+@pytest.mark.parametrize("spoil", [no_number, infinite_loss, infinite_gradient])
+def test_what_is_not_finite_spoils_nothing_until_it_is_looked_at(
+    task: Copying, make_model: Make, same: Same, tmp_path: Path, spoil: Callable[[Tensor], Tensor]
+) -> None:
+    """Two more steps come before the look; the weights, the optimiser and the checkpoint must not know of them."""
+    config = replace(SHORT, average_last=3, average_every=2)
+    whole, model, again = make_model(), make_model(), make_model(seed=99)
+    states: list[dict[str, Tensor]] = []
+    expected = train(whole, task, config, after_step=lambda _: states.append(copy.deepcopy(whole.state_dict())))
+    calls: list[Tensor] = []
+
+    def hook(_: nn.Module, __: object, logits: Tensor) -> Tensor:
+        calls.append(logits)
+        return spoil(logits) if len(calls) == 2 else logits
+
+    handle = model.register_forward_hook(hook)
+    with pytest.raises(FloatingPointError, match=r"^step 1: expected a finite loss and gradient, got loss "):
+        train(model, task, config, checkpoint=tmp_path / "checkpoint")
+    handle.remove()
+    assert len(calls) in (3, 4)
+    stored = read_checkpoint(tmp_path / "checkpoint")
+    assert stored["losses"] == expected[:1]
+    assert all(torch.equal(weight, states[0][name]) for name, weight in stored["model"].items())
+    assert all(torch.equal(weight, states[0][name]) for name, weight in model.state_dict().items())
+    assert train(again, task, config, checkpoint=tmp_path / "checkpoint") == expected
+    assert same(again, whole)
+
+
 # --- checkpoint and resume -----------------------------------------------------------------------------------
 
 
@@ -397,7 +642,7 @@ def test_an_interrupted_training_ends_in_the_same_weights(
 ) -> None:
     checkpoint = tmp_path / "new" / "checkpoint"
     model = make_model()
-    update = torch.optim.Adam.step
+    update = torch.optim.AdamW.step
     calls: list[int] = []
 
     def interrupt(*_: object) -> None:
@@ -405,7 +650,7 @@ def test_an_interrupted_training_ends_in_the_same_weights(
         if len(calls) == stop:
             raise KeyboardInterrupt
 
-    def half_an_update(optimizer: torch.optim.Adam) -> None:
+    def half_an_update(optimizer: torch.optim.AdamW) -> None:
         if len(calls) == stop - 1:
             with torch.no_grad():
                 next(model.parameters()).add_(1.0)
@@ -414,7 +659,7 @@ def test_an_interrupted_training_ends_in_the_same_weights(
 
     with monkeypatch.context() as patched:
         if place == "in the update":
-            patched.setattr(torch.optim.Adam, "step", half_an_update)
+            patched.setattr(torch.optim.AdamW, "step", half_an_update)
         else:
             model.register_forward_hook(interrupt)
         with pytest.raises(KeyboardInterrupt):
@@ -427,27 +672,29 @@ def test_an_interrupted_training_ends_in_the_same_weights(
     assert list(checkpoint.parent.iterdir()) == [checkpoint]
 
 
+TRACED = ("training/loop.py", "training/batches.py", "training/checkpoint.py", "book/files.py")
+
+
+@pytest.mark.parametrize("look_every", [1, 2])
 def test_interrupted_at_any_line_of_the_loop_it_ends_in_the_same_weights(
-    task: Copying, make_model: Make, same: Same, tmp_path: Path
+    task: Copying, make_model: Make, same: Same, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look_every: int
 ) -> None:
-    config = replace(SHORT, steps=2)
+    """Every line of `train` and of what it writes with, the first time and the last time it is reached."""
+    monkeypatch.setattr(loop_module, "LOOK_EVERY", {"cpu": look_every})
+    config = replace(SHORT, steps=2, batch_size=2, parts=2, average_last=2, average_every=1)
     whole = make_model(cell="rnn")
     expected = train(whole, task, config)
 
-    def interrupted(moment: int) -> bool:
-        """Interrupt at that line of `train` and of what it writes with; go on; tell whether it was reached."""
-        checkpoint = tmp_path / str(moment)
-        lines = 0
+    def interrupted(checkpoint: Path, moment: int = 0) -> list[tuple[str, int]]:
+        """Train, interrupted at a moment if there is one; return the lines reached."""
+        lines: list[tuple[str, int]] = []
 
         def trace(frame: FrameType, event: str, _: object) -> Any:
-            nonlocal lines
-            if not frame.f_code.co_filename.endswith(
-                ("training/loop.py", "training/checkpoint.py", "book/files.py")
-            ):
+            if not frame.f_code.co_filename.endswith(TRACED):
                 return None
             if event == "line":
-                lines += 1
-                if lines == moment:
+                lines.append((frame.f_code.co_filename, frame.f_lineno))
+                if len(lines) == moment:
                     raise KeyboardInterrupt
             return trace
 
@@ -459,17 +706,18 @@ def test_interrupted_at_any_line_of_the_loop_it_ends_in_the_same_weights(
             pass
         finally:
             sys.settrace(before)
-        model = (
-            make_model(cell="rnn") if not checkpoint.exists() else make_model(cell="rnn", seed=99)
-        )  # nothing stored: from the start
+        return lines
+
+    lines = interrupted(tmp_path / "whole")
+    first = {line: moment for moment, line in reversed([*enumerate(lines, 1)])}
+    last = {line: moment for moment, line in enumerate(lines, 1)}
+    assert len(first) > 80
+    for moment in sorted({*first.values(), *last.values()}):
+        checkpoint = tmp_path / str(moment)
+        assert lines[moment - 1] in interrupted(checkpoint, moment)
+        model = make_model(cell="rnn", seed=99 if checkpoint.exists() else 0)  # nothing stored: from the start
         assert train(model, task, config, checkpoint=checkpoint) == expected
         assert same(model, whole)
-        return lines >= moment
-
-    reached = 0
-    while interrupted(reached + 1):
-        reached += 1
-    assert reached > 60
 
 
 def test_killed_while_it_writes_the_last_checkpoint_stands(
@@ -524,7 +772,7 @@ def test_checkpoints_come_as_often_as_asked_for(
 ) -> None:
     steps: list[int] = []
     monkeypatch.setattr(
-        "transformer_book.training.loop.save_checkpoint", lambda *arguments: steps.append(len(arguments[-1]))
+        "transformer_book.training.loop.save_checkpoint", lambda *arguments: steps.append(len(arguments[-2]))
     )
     train(make_model(), task, SHORT, checkpoint=tmp_path / "checkpoint", checkpoint_every=3)
     assert steps == [0, 3, 6, 7]

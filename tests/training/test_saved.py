@@ -68,6 +68,32 @@ def test_a_transformer_comes_back(
     assert predict(loaded, its_task, ["123", "4"]) == predict(model, task, ["123", "4"])
 
 
+def test_a_shared_weight_is_stored_once_and_shared_again(
+    tmp_path: Path, make_transformer: Callable[..., Transformer], same: Same, task: Copying
+) -> None:
+    path = tmp_path / "model.safetensors"
+    model = make_transformer(seed=3, shared_embeddings=True)
+    save_model(path, model, task, TRAINING)
+    with safe_open(path, framework="pt") as file:
+        names = set(file.keys())
+    assert names == {name for name, _ in model.named_parameters()}
+    loaded, _, _ = load_model(path)
+    assert isinstance(loaded, Transformer)
+    assert same(loaded, model)
+    assert loaded.readout.weight is loaded.source_embedding.tokens.weight
+
+
+def test_weights_can_be_rounded(tmp_path: Path, make_model: Make, task: Copying) -> None:
+    path, model = tmp_path / "model.safetensors", make_model(seed=3)
+    save_model(path, model, task, TRAINING, torch.float16)
+    loaded, _, _ = load_model(path)
+    for name, weight in loaded.state_dict().items():
+        assert weight.dtype == torch.float32
+        assert torch.equal(weight, model.state_dict()[name].half().float())
+    with safe_open(path, framework="pt") as file:
+        assert {file.get_tensor(name).dtype for name in file.keys()} == {torch.float16}  # noqa: SIM118
+
+
 def test_it_is_a_plain_safetensors_file(stored: Path, make_model: Make) -> None:
     with safe_open(stored, framework="pt") as file:
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

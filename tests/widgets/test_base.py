@@ -13,6 +13,7 @@ from transformer_book.widgets import (
     GradientThroughTime,
     Heads,
     MatrixWalk,
+    PositionClock,
     SoftLookup,
     Squeeze,
     WhySqrtD,
@@ -51,9 +52,22 @@ def make_heads():
     return Heads(chosen=1)
 
 
+def make_clock():
+    return PositionClock(first=90, second=3, encoding="rotary", draw=2)
+
+
 @pytest.fixture(
-    params=[make_why, make_walk, make_squeeze, make_alignment, make_time, make_lookup, make_heads],
-    ids=["WhySqrtD", "MatrixWalk", "Squeeze", "Alignment", "GradientThroughTime", "SoftLookup", "Heads"],
+    params=[make_why, make_walk, make_squeeze, make_alignment, make_time, make_lookup, make_heads, make_clock],
+    ids=[
+        "WhySqrtD",
+        "MatrixWalk",
+        "Squeeze",
+        "Alignment",
+        "GradientThroughTime",
+        "SoftLookup",
+        "Heads",
+        "PositionClock",
+    ],
 )
 def make(request):
     return request.param

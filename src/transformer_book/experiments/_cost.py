@@ -87,6 +87,17 @@ def peak_bytes(work: Work, device: torch.device) -> int:
 
 
 @contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one thread in a ``with`` block: threads that wait for each other look like steps that do."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
 def _quiet_stderr() -> Iterator[None]:
     """Send the process's standard error to nowhere: torch's profiler greets there from C++ on some builds."""
     sys.stderr.flush()

@@ -4,7 +4,7 @@ import json
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,8 @@ class Result:
     environment
         Device, versions and platform it ran on.
     command, commit, date, wall_seconds
-        How it was made, from which state of the code, when (UTC, ISO 8601), and how long it took.
+        How it was made, from which state of the code, when (UTC, ISO 8601), and how long it took: the sum over
+        seeds, however many ran at once.
     """
 
     name: str
@@ -102,6 +103,35 @@ class Result:
         if not isinstance(data, dict) or data.get("schema") != SCHEMA or set(data) != names:
             raise ValueError(f"{path}: expected a result of schema {SCHEMA}, got another file")
         return cls(**data)
+
+
+def join(parts: Sequence[Result]) -> Result:
+    """Make one result of several, measured on different seeds by the same experiment in the same way.
+
+    Parameters
+    ----------
+    parts
+        At least one. The first gives command, commit and date; the wall time is the sum of all.
+
+    Raises
+    ------
+    ValueError
+        There is none, a seed occurs twice, or experiment, settings, environment or commit differ.
+    """
+    if not parts:
+        raise ValueError("parts: expected at least one result, got none")
+    first, seeds = parts[0], [seed for part in parts for seed in part.seeds]
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"parts: expected every seed once, got {seeds}")
+    for name in ("name", "settings", "environment", "commit"):
+        for part in parts:
+            if getattr(part, name) != getattr(first, name):
+                raise ValueError(
+                    f"parts: expected one {name}, got {getattr(first, name)} and {getattr(part, name)}"
+                )
+    values = {name: [row for part in parts for row in part.values[name]] for name in first.values}
+    seconds = round(sum(part.wall_seconds for part in parts), 1)
+    return replace(first, seeds=seeds, values=values, wall_seconds=seconds)
 
 
 def half_width(values: NDArray[np.float64]) -> NDArray[np.float64]:

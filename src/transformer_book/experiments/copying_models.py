@@ -14,7 +14,7 @@ from transformer_book.seq2seq import Seq2Seq, Seq2SeqConfig
 from transformer_book.tasks.copying import Copying
 from transformer_book.tasks.metrics import exact_match, token_accuracy
 from transformer_book.tasks.task import collate
-from transformer_book.training import TrainingConfig, new_model, train
+from transformer_book.training import Model, TrainingConfig, new_model, train
 
 BATCH = 64
 LEARNING_RATE = 1e-2
@@ -33,7 +33,7 @@ def train_copier(model: Seq2Seq, longest: int, steps: int, seed: int, device: to
     return model
 
 
-def copies(model: Seq2Seq, length: int, count: int, seed: int) -> tuple[list[Any], list[Any]]:
+def copies(model: Model, length: int, count: int, seed: int) -> tuple[list[Any], list[Any]]:
     """Let a model copy fresh strings of one length, greedily.
 
     Returns
@@ -49,7 +49,7 @@ def copies(model: Seq2Seq, length: int, count: int, seed: int) -> tuple[list[Any
     return [task.target_vocabulary.decode(row) for row in ids.tolist()], [list(e.target) for e in examples]
 
 
-def accuracy_by_length(model: Seq2Seq, lengths: Sequence[int], count: int, seed: int) -> dict[str, list[float]]:
+def accuracy_by_length(model: Model, lengths: Sequence[int], count: int, seed: int) -> dict[str, list[float]]:
     """Measure exact match and token accuracy on `count` fresh strings of each length."""
     pairs = [copies(model, length, count, seed) for length in lengths]
     return {
@@ -58,7 +58,7 @@ def accuracy_by_length(model: Seq2Seq, lengths: Sequence[int], count: int, seed:
     }
 
 
-def accuracy_by_position(model: Seq2Seq, length: int, count: int, seed: int) -> list[float]:
+def accuracy_by_position(model: Model, length: int, count: int, seed: int) -> list[float]:
     """Measure the share of right symbols at each position of strings of one length."""
     predictions, targets = copies(model, length, count, seed)
     return [

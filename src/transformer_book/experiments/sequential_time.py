@@ -1,7 +1,6 @@
 """C3.4: the same number of tokens in shorter or longer sequences: what waits, and what does not."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -9,7 +8,7 @@ from matplotlib.figure import Figure
 
 from transformer_book.attention import scaled_dot_product_attention
 from transformer_book.device import CPU, seeded
-from transformer_book.experiments._cost import interleaved_seconds
+from transformer_book.experiments._cost import interleaved_seconds, one_thread
 from transformer_book.experiments._result import Claim, Result, Verdict, run_seeds
 from transformer_book.plotting import MARKERS, draw_series, figure_style, new_figure
 from transformer_book.recurrent import GRU
@@ -70,7 +69,7 @@ def measure(
 
     def one_seed(seed: int) -> dict[str, list[float]]:
         works = {f"{name}/{length}": work for length in lengths for name, work in _works(length, seed).items()}
-        with torch.no_grad(), _one_thread():
+        with torch.no_grad(), one_thread():
             seconds = {key: np.array(times) for key, times in interleaved_seconds(works, repeats, device).items()}
         row: dict[str, list[float]] = {}
         for name in LABELS:
@@ -97,16 +96,6 @@ def measure(
 
     settings = {"lengths": list(lengths), "tokens": tokens, "width": width, "repeats": repeats}
     return run_seeds("sequential_time", seeds, device, settings, one_seed, progress)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _memory(batch: int, width: int, device: torch.device) -> Memory:

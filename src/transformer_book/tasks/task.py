@@ -7,7 +7,6 @@ from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from transformer_book.device import CPU
 from transformer_book.tasks.vocabulary import END, PAD, START, Vocabulary
@@ -110,6 +109,12 @@ def collate(
     if not examples or not all(len(example.source) for example in examples):
         got = "an empty source" if examples else "none"
         raise ValueError(f"examples: expected at least one, each with a source of at least one symbol, got {got}")
-    source = [torch.tensor(source_vocabulary.encode(example.source)) for example in examples]
-    target = [torch.tensor([START, *target_vocabulary.encode(example.target), END]) for example in examples]
-    return Batch(*(pad_sequence(ids, batch_first=True, padding_value=PAD).to(device) for ids in (source, target)))
+    source = _padded([source_vocabulary.encode(example.source) for example in examples])
+    target = _padded([[START, *target_vocabulary.encode(example.target), END] for example in examples])
+    return Batch(source.to(device), target.to(device))
+
+
+def _padded(rows: Sequence[list[int]]) -> Tensor:
+    """Lay rows of ids below each other; in plain lists, since a tensor for each row takes ten times as long."""
+    longest = max(map(len, rows))
+    return torch.tensor([row + [PAD] * (longest - len(row)) for row in rows])

@@ -5,16 +5,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from transformer_book.files import replacing
 
-FORMAT = "transformer-book checkpoint 1"
+FORMAT = "transformer-book checkpoint 2"
 
 
 def save_checkpoint(
-    path: Path, identity: dict[str, Any], model: nn.Module, optimizer: Optimizer, losses: list[float]
+    path: Path,
+    identity: dict[str, Any],
+    model: nn.Module,
+    optimizer: Optimizer,
+    losses: list[float],
+    kept: dict[int, dict[str, Tensor]],
 ) -> None:
     """Write weights, optimiser and losses, atomically: the file is the old one or the new one, never half.
 
@@ -28,6 +33,8 @@ def save_checkpoint(
         Their states are stored.
     losses
         Loss of each step done; their count is the step to go on from.
+    kept
+        Number of steps done → the weights then, of the moments whose mean the training will end in.
     """
     data = {
         "format": FORMAT,
@@ -35,12 +42,15 @@ def save_checkpoint(
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
         "losses": losses,
+        "kept": kept,
     }
     with replacing(path) as part:
         torch.save(data, part)
 
 
-def load_checkpoint(path: Path, identity: dict[str, Any], model: nn.Module, optimizer: Optimizer) -> list[float]:
+def load_checkpoint(
+    path: Path, identity: dict[str, Any], model: nn.Module, optimizer: Optimizer
+) -> tuple[list[float], dict[int, dict[str, Tensor]]]:
     """Put a stored state into a model and its optimiser. The file is only read.
 
     Parameters
@@ -54,8 +64,10 @@ def load_checkpoint(path: Path, identity: dict[str, Any], model: nn.Module, opti
 
     Returns
     -------
-    list of float
+    losses : list of float
         Loss of each step done.
+    kept : dict
+        Number of steps done → the weights then.
 
     Raises
     ------
@@ -72,11 +84,11 @@ def load_checkpoint(path: Path, identity: dict[str, Any], model: nn.Module, opti
         raise ValueError(f"{path}: expected the checkpoint of a training with {expected}; got {got}")
     model.load_state_dict(data["model"])
     optimizer.load_state_dict(data["optimizer"])
-    return data["losses"]
+    return data["losses"], data["kept"]
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read what `save_checkpoint` wrote: ``identity``, ``model``, ``optimizer`` and ``losses``.
+    """Read what `save_checkpoint` wrote: ``identity``, ``model``, ``optimizer``, ``losses``, ``kept``.
 
     Raises
     ------
@@ -95,7 +107,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(f"{path}: expected a checkpoint, got a damaged or foreign file ({reason})") from None
     if not isinstance(data, dict) or data.get("format") != FORMAT:
-        reason = f"{damaged} is damaged" if damaged else f"expected the mark {FORMAT!r}"
+        found = repr(data.get("format")) if isinstance(data, dict) else "none"
+        reason = f"{damaged} is damaged" if damaged else f"expected the mark {FORMAT!r}, got {found}"
         raise ValueError(f"{path}: expected a checkpoint, got a damaged or foreign file ({reason})")
     return data
 

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 from transformer_book.decoding import beam_search, greedy_decode
+from transformer_book.tasks.bleu import bleu, chrf
 from transformer_book.tasks.metrics import error_rate, exact_match, token_accuracy
 from transformer_book.tasks.task import Example, Task, collate
+from transformer_book.tasks.translation import Translation
 from transformer_book.training.models import Model
 
 
@@ -68,7 +70,8 @@ def evaluate(
     Returns
     -------
     dict of float
-        ``exact_match``, ``token_accuracy`` and ``error_rate``; see `transformer_book.tasks.metrics`.
+        ``exact_match``, ``token_accuracy`` and ``error_rate``; see `transformer_book.tasks.metrics`. Of
+        translations also ``bleu`` and ``chrf``, computed on the texts; see `transformer_book.tasks.bleu`.
 
     Raises
     ------
@@ -77,8 +80,12 @@ def evaluate(
     """
     predictions = predict(model, task, [example.source for example in examples], batch_size, beam_size)
     targets = [example.target for example in examples]
-    return {
+    metrics = {
         "exact_match": exact_match(predictions, targets),
         "token_accuracy": token_accuracy(predictions, targets),
         "error_rate": error_rate(predictions, targets),
     }
+    if isinstance(task, Translation):
+        texts, references = [*map(task.text, predictions)], [*map(task.text, targets)]
+        metrics |= {"bleu": bleu(texts, references).value, "chrf": chrf(texts, references).value}
+    return metrics

@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -18,8 +19,12 @@ FORMAT = "transformer-book model 2"
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 
 
-def save_model(path: Path, model: Model, task: Task, training: dict[str, Any]) -> None:
+def save_model(
+    path: Path, model: Model, task: Task, training: dict[str, Any], dtype: torch.dtype | None = None
+) -> None:
     """Write a model, atomically: the file is the old one or the new one, never half of either.
+
+    A weight that the model uses in several places is stored once.
 
     Parameters
     ----------
@@ -29,6 +34,9 @@ def save_model(path: Path, model: Model, task: Task, training: dict[str, Any]) -
         The model and what it was trained on.
     training
         How it was trained and how good it is; JSON values.
+    dtype
+        What the weights are rounded to in the file, for example ``torch.float16``, half the size; None stores
+        them as they are. `load_model` gives float32 in any case.
     """
     metadata = {
         "format": FORMAT,
@@ -39,7 +47,8 @@ def save_model(path: Path, model: Model, task: Task, training: dict[str, Any]) -
         "version": version("transformer-book"),
         "commit": commit(),
     }
-    weights = {name: weight.detach().cpu().contiguous() for name, weight in model.state_dict().items()}
+    state, names = model.state_dict(), dict.fromkeys(_stored_names(model).values())
+    weights = {name: state[name].detach().to("cpu", dtype).contiguous() for name in names}
     with replacing(path) as part:
         save_file(weights, part, {"transformer_book": json.dumps(metadata, allow_nan=False)})
 
@@ -76,7 +85,8 @@ def load_model(path: Path) -> tuple[Model, Task, dict[str, Any]]:
         if metadata.get("format") != FORMAT:
             raise ValueError(f"expected the mark {FORMAT!r}")
         model = new_model(CONFIGS[metadata["architecture"]](**metadata["model"]), seed=0)
-        model.load_state_dict(weights)
+        shared = {name: weights[stored] for name, stored in _stored_names(model).items() if stored in weights}
+        model.load_state_dict({**weights, **shared})
         task = make_task(metadata["task"]["name"], **metadata["task"]["settings"])
         if _symbols(task) != metadata["task"]["symbols"]:
             raise ValueError("its vocabulary is no longer that of the task")
@@ -112,6 +122,12 @@ def asset_file(name: str) -> Path:
         names = ", ".join(sorted(file.stem for file in ASSETS.glob("*.safetensors"))) or "no model at all"
         raise FileNotFoundError(f"asset: expected one of the package's models ({names}), got {name!r}")
     return path
+
+
+def _stored_names(model: Model) -> dict[str, str]:
+    """Every name in the model's state → the first name of the same weight, under which it is stored."""
+    first: dict[int, str] = {}
+    return {name: first.setdefault(id(weight), name) for name, weight in model.state_dict(keep_vars=True).items()}
 
 
 def _symbols(task: Task) -> dict[str, list[str]]:

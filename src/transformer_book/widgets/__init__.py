@@ -5,6 +5,7 @@ from transformer_book.widgets.alignment import Alignment
 from transformer_book.widgets.gradient_through_time import GradientThroughTime
 from transformer_book.widgets.heads import Heads
 from transformer_book.widgets.matrix_walk import MatrixWalk
+from transformer_book.widgets.position_clock import PositionClock
 from transformer_book.widgets.soft_lookup import SoftLookup
 from transformer_book.widgets.squeeze import Squeeze
 from transformer_book.widgets.why_sqrt_d import WhySqrtD
@@ -14,6 +15,7 @@ __all__ = [
     "GradientThroughTime",
     "Heads",
     "MatrixWalk",
+    "PositionClock",
     "SoftLookup",
     "Squeeze",
     "WhySqrtD",

@@ -1,0 +1,82 @@
+"""C9.1's instrument: one table for all, nobody with more weights than the Transformer, rates chosen alike."""
+
+import random
+
+import numpy as np
+import pytest
+
+from transformer_book.experiments import Result, date_readers
+from transformer_book.experiments.date_readers import NAMES, new_date_reader, parameters, steps_to
+from transformer_book.seq2seq import Seq2Seq
+from transformer_book.tasks.dates import LOCALES
+from transformer_book.training import TrainingConfig
+
+judge = date_readers.CLAIMS["C9.1"].judge
+
+
+@pytest.mark.parametrize("name", ["gru", "attention"])
+def test_a_gru_is_as_wide_as_it_can_be_with_no_more_weights(name: str) -> None:
+    limit = parameters(new_date_reader("transformer", 0))
+    model = new_date_reader(name, 0)
+    assert isinstance(model, Seq2Seq)
+    assert parameters(model) <= limit
+    assert parameters(model) > 0.95 * limit
+    assert (model.config.score == "none") == (name == "gru")
+
+
+@pytest.fixture(scope="module")
+def result() -> Result:
+    return date_readers.measure([0], steps=4, rates=(1e-3, 1e-2), count=60, every=2)
+
+
+def test_every_quantity_is_measured_for_every_model(result: Result) -> None:
+    for name in NAMES:
+        assert result.array(f"curve_{name}").shape == (1, 2)
+        wrong = result.array(f"wrong_{name}")
+        assert wrong.shape == (1, len(LOCALES))
+        assert result.array(f"exact_{name}") == pytest.approx(1 - wrong.sum(axis=1) / 60)
+        assert result.array(f"rate_{name}")[0] in (1e-3, 1e-2)
+        assert result.array(f"seconds_{name}")[0] > 0
+    assert result.array("ratio_transformer").tolist() == [1.0]
+
+
+def test_the_rate_is_the_one_that_validation_days_prefer(monkeypatch: pytest.MonkeyPatch) -> None:
+    splits = []
+
+    def evaluated(model, task, examples) -> dict[str, float]:
+        splits.extend({len(examples)})
+        return {"exact_match": model.rate}
+
+    def trained(model, config: TrainingConfig, device, every) -> tuple[list[float], float]:
+        model.rate = 0.9 if config.learning_rate == 2e-3 else 0.5
+        return [config.learning_rate], 1.0
+
+    monkeypatch.setattr(date_readers, "evaluate", evaluated)
+    monkeypatch.setattr(date_readers, "_trained", trained)
+    live = date_readers.measure([0], steps=2, rates=(1e-3, 2e-3, 3e-3), count=5, every=2)
+    for name in NAMES:
+        assert live.array(f"rate_{name}").tolist() == [2e-3]
+        assert live.array(f"curve_{name}").tolist() == [[2e-3]]  # of the model that is kept
+    assert splits == [1000] * 9
+
+
+def test_choice_and_test_share_no_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: dict[str, set] = {}
+    sample = date_readers.Dates.sample
+
+    def spied(self, count: int, generator: random.Random, split: str = "train"):
+        examples = sample(self, count, generator, split)  # pyright: ignore[reportArgumentType]
+        drawn.setdefault(split, set()).update(day for example in examples for day in example.days)
+        return examples
+
+    monkeypatch.setattr(date_readers.Dates, "sample", spied)
+    date_readers.measure([0], steps=1, rates=(1e-3,), count=40, every=1)
+    assert set(drawn) == {"train", "validation", "test"}
+    assert not drawn["test"] & (drawn["train"] | drawn["validation"])
+
+
+def test_steps_to_by_hand(made_up) -> None:
+    curves = [[0.1, 0.96, 0.9, 1.0], [0.0, 0.1, 0.2, 0.3]]
+    result = made_up("date_readers", {"curve_gru": curves}, every=50)
+    assert steps_to(result, "gru")[0] == 100
+    assert np.isnan(steps_to(result, "gru")[1])

@@ -1,0 +1,49 @@
+"""C9.6's instrument: the same tokens for both models at every length."""
+
+import pytest
+import torch
+
+from transformer_book.experiments import parallel_time
+from transformer_book.experiments.parallel_time import NAMES, new_pair, training_step
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_step_leaves_a_gradient_in_every_weight(name: str) -> None:
+    model = new_pair(name, width=12, longest=5, seed=0)
+    training_step(model, batch_size=3, length=5, seed=0)()
+    assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in model.parameters())
+
+
+def test_both_learn_from_the_same_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, list[torch.Tensor]] = {}
+    for name in NAMES:
+        model = new_pair(name, width=12, longest=7, seed=0)
+        model.register_forward_hook(lambda _, inputs, __, name=name: seen.setdefault(name, []).extend(inputs))
+        training_step(model, batch_size=3, length=7, seed=4)()
+    for ours, theirs in zip(*seen.values(), strict=True):
+        assert ours.shape == (3, 7)
+        assert torch.equal(ours, theirs)
+        assert (ours != 0).all()
+
+
+def test_a_measurement_has_every_quantity() -> None:
+    result = parallel_time.measure([0], lengths=(4, 8), tokens=16, width=12, repeats=1)
+    times = {name: result.array(f"seconds_{name}") for name in NAMES}
+    assert all(values.shape == (1, 2) and (values > 0).all() for values in times.values())
+    assert result.array("ratio") == pytest.approx(times["attention"] / times["transformer"])  # one round
+    weights = [int(result.array(f"parameters_{name}")[0]) for name in NAMES]
+    assert weights == [sum(w.numel() for w in new_pair(name, 12, 8, 0).parameters()) for name in NAMES]
+
+
+def test_lengths_divide_the_tokens() -> None:
+    with pytest.raises(ValueError, match=r"^lengths: expected divisors of 16 tokens, got 5$"):
+        parallel_time.measure([0], lengths=(4, 5), tokens=16)
+
+
+def test_the_claim_can_fail(made_up) -> None:
+    values = {"ratio": [[1.0, 3.0, 8.0]], "parameters_attention": [100], "parameters_transformer": [110]}
+    settings = {"lengths": [8, 64, 512], "tokens": 1024}
+    judge = parallel_time.CLAIMS["C9.6"].judge
+    assert judge(made_up("parallel_time", values, **settings)).holds is True
+    for change in ({"ratio": [[1.0, 3.0, 1.9]]}, {"ratio": [[0.5, 1.5, 8.0]]}, {"parameters_attention": [50]}):
+        assert judge(made_up("parallel_time", {**values, **change}, **settings)).holds is False, change

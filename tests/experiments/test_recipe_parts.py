@@ -1,0 +1,61 @@
+"""C9.5's instrument: one switch at a time, and what a model says of its own doubts."""
+
+import pytest
+import torch
+
+from transformer_book.experiments import Result, recipe_parts
+from transformer_book.experiments.date_models import new_reader
+from transformer_book.experiments.recipe_parts import LABELS, RECIPE, SWITCHES, steps_to, token_statistics
+
+
+@pytest.fixture(scope="module")
+def result() -> Result:
+    return recipe_parts.measure([0], steps=6, count=20, every=2, last=2, switches=("recipe", "no_smoothing"))
+
+
+def test_every_quantity_is_measured_for_every_switch(result: Result) -> None:
+    for name in ("recipe", "no_smoothing"):
+        assert result.array(f"curve_{name}").shape == (1, 3)
+        for quantity in ("exact", "averaged", "nats", "right", "confidence"):
+            assert result.array(f"{quantity}_{name}").shape == (1,)
+    assert 0 < result.array("padding_length")[0] < 0.2 * result.array("padding_random")[0]
+
+
+def test_a_switch_changes_the_recipe_and_has_a_name() -> None:
+    assert set(LABELS) == set(SWITCHES)
+    for name, changes in SWITCHES.items():
+        assert all(getattr(RECIPE, key) != value for key, value in changes.items()), name
+
+
+def test_the_average_is_that_of_the_last_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = []
+
+    def average(states):
+        given.append([state["readout.bias"].clone() for state in states])
+        return states[-1]
+
+    monkeypatch.setattr(recipe_parts, "average_weights", average)
+    recipe_parts.measure([0], steps=6, count=5, every=2, last=2, switches=("recipe",))
+    [(first, second)] = given
+    assert not torch.equal(first, second)
+
+
+def test_token_statistics_of_a_model_that_knows_nothing() -> None:
+    model = new_reader(0)
+    with torch.no_grad():
+        model.readout.weight.zero_()
+        model.readout.bias.zero_()
+        model.readout.bias[2] = 1.0  # END, one of eleven tokens of each target
+    nats, right, confidence = token_statistics(model, 30, seed=0)
+    count = len(model.readout.bias)
+    best = torch.e / (torch.e + count - 1)
+    assert right == pytest.approx(1 / 11)
+    assert confidence == pytest.approx(float(best), rel=1e-5)
+    total = torch.log(torch.tensor(torch.e + count - 1)).item()
+    assert nats == pytest.approx(total - 1 / 11, rel=1e-5)
+
+
+def test_steps_to_by_hand(made_up) -> None:
+    result = made_up("recipe_parts", {"curve_recipe": [[0.9, 0.95, 0.97]]}, every=50)
+    assert steps_to(result, "recipe").tolist() == [100.0]
+    assert steps_to(result, "recipe", 0.97).tolist() == [150.0]
