@@ -41,7 +41,6 @@ from transformer_book.experiments import (
     sequential_time,
     softmax_scaling,
     translation,
-    translation_recipe,
     unscaled_training,
 )
 from transformer_book.experiments._result import Claim, Result, Verdict
@@ -78,7 +77,6 @@ REGISTRY: dict[str, ModuleType] = {
     "norm_order": norm_order,
     "date_readers": date_readers,
     "translation": translation,
-    "translation_recipe": translation_recipe,
     "decoding_agreement": decoding_agreement,
     "cache_speed": cache_speed,
     "recipe_parts": recipe_parts,
