@@ -189,7 +189,6 @@ def plot(result: Result) -> Figure:
     axes[0].set(xlabel="training step", ylabel="validation dates read right", title="On the way")
     axes[1].set_xticks(range(len(NAMES)), [MODELS[name][2].replace(" with ", "\nwith ") for name in NAMES])
     axes[1].set(ylabel="misread of 1,000 unseen dates", title="At the end", xlim=(-0.5, len(NAMES) - 0.5))
-    axes[1].set_yscale("symlog", linthresh=1)
     axes[1].set_ylim(bottom=0)
     axes[0].legend()
     return figure
