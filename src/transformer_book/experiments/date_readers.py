@@ -189,7 +189,6 @@ def plot(result: Result) -> Figure:
     axes[0].set(xlabel="training step", ylabel="validation dates read right", title="On the way")
     axes[1].set_xticks(range(len(NAMES)), [MODELS[name][2].replace(" with ", "\nwith ") for name in NAMES])
     axes[1].set(ylabel="misread of 1,000 unseen dates", title="At the end", xlim=(-0.5, len(NAMES) - 0.5))
-    axes[1].set_yscale("symlog", linthresh=1)
     axes[1].set_ylim(bottom=0)
     axes[0].legend()
     return figure
@@ -203,18 +202,23 @@ def _judge(result: Result) -> Verdict:
         f"weights, a step × {float(result.mean(f'ratio_{name}')):.1f}"
         for name, values in exact.items()
     ]
-    figure = f"unseen dates read right after {result.settings['steps']} steps: {'; '.join(parts)}"
-    good = bool((exact["transformer"] >= 0.995).all())
+    reached = {name: float(steps_to(result, name).mean()) for name in NAMES}
+    figure = (
+        f"unseen dates read right after {result.settings['steps']} steps: {'; '.join(parts)}; 95 % after "
+        f"{reached['gru']:.0f}, {reached['attention']:.0f} and {reached['transformer']:.0f} steps"
+    )
+    good = all((exact[name] >= 0.995).all() for name in ("attention", "transformer"))
     fewer = all(weights[name] <= weights["transformer"] for name in ("gru", "attention"))
-    behind = bool((exact["transformer"] > exact["gru"]).all())
-    return Verdict(good and fewer and behind, figure)
+    behind = 1 - exact["gru"].mean() > 2 * (1 - exact["transformer"].mean())
+    return Verdict(bool(good and fewer and behind and 2 * reached["attention"] < reached["transformer"]), figure)
 
 
 CLAIMS = {
     "C9.1": Claim(
         "C9.1",
         "A small Transformer reads at least 99.5 % of dates of unseen days right, over 26 locales and in every "
-        "seed. A GRU with one context vector, with as many weights, steps and batches, reads fewer.",
+        "seed. So does a GRU with attention of the same size, and it gets to 95 % in less than half of the steps. "
+        "With one context vector more than twice as many dates are misread.",
         _judge,
     )
 }

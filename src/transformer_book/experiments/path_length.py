@@ -245,8 +245,8 @@ CLAIMS = {
         "C8.2",
         "In a Transformer every position is one step of attention away: through the whole model, as it starts, "
         "the gradient does not fade with distance, where recurrent layers of the same width lose a third of it or "
-        "more at every step. It is shared out, though: the longer the sequence, the less comes from each position. "
-        "Trained, it recalls the first of 101 symbols far above chance.",
+        "more at every step. It is shared out, though: the longer the sequence, the less comes from each "
+        "position. Trained, it recalls the first of 101 symbols far above chance.",
         _judge,
     )
 }

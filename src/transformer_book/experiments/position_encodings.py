@@ -136,9 +136,9 @@ def plot(result: Result) -> Figure:
 def table(result: Result) -> str:
     """Lay out as text which share of whole strings is right: one line for each encoding, means over seeds."""
     lengths = result.settings["lengths"]
-    head = f"{'length':>10}" + "".join(f"{length:7d}" for length in lengths)
+    head = f"{'length':>10}" + "".join(f"{length:5d}" for length in lengths)
     rows = [
-        f"{name:>10}" + "".join(f"{share:7.2f}" for share in result.mean(f"exact_{name}"))
+        f"{name:>10}" + "".join(f"{share:5.2f}" for share in result.mean(f"exact_{name}"))
         for name in result.settings["encodings"]
     ]
     return "\n".join([head, *rows])

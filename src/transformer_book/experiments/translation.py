@@ -21,7 +21,7 @@ from transformer_book.experiments.translation_models import (
     training_config,
     translate,
 )
-from transformer_book.plotting import PALETTE, draw_series, figure_style, new_figure
+from transformer_book.plotting import MODELS, PALETTE, draw_series, figure_style, new_figure
 from transformer_book.tasks.bleu import bleu, chrf, paired_bootstrap, sentence_statistics, signatures
 from transformer_book.tasks.task import Example, Split
 from transformer_book.tasks.translation import Translation
@@ -29,8 +29,8 @@ from transformer_book.training import Model, train
 
 #: Systems compared, as drawn: role in `PALETTE`, marker, label.
 SYSTEMS = {
-    "transformer": ("query", "o", "Transformer"),
-    "recurrent": ("weight", "D", "GRU with attention"),
+    "transformer": MODELS["transformer"],
+    "recurrent": MODELS["attention"],
     "nearest": ("muted", "s", "nearest sentence"),
 }
 TRAINED = ("transformer", "recurrent")
