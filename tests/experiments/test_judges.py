@@ -133,6 +133,19 @@ TAMPERED = [
     ("position_encodings", "C7.3", "exact_rotary", put([3], 0.4)),
     ("position_encodings", "C7.3", "exact_rotary", put([-4], 0.1)),
     ("position_encodings", "C7.3", "exact_rotary", put([-1], 0.5)),
+    ("parameter_count", "C8.1", "counted", put([3], 1000)),
+    ("parameter_count", "C8.1", "stacks_torch", put([0], 1000)),
+    ("parameter_count", "C8.1", "paper", put([0, 2], 5e6)),
+    ("path_length", "C8.2", "norm_gru", put([-1], 1e-3)),
+    ("path_length", "C8.2", "norm_source", put([-1], 1e-4)),
+    ("path_length", "C8.2", "norm_own", put([-1], 1e-4)),
+    ("path_length", "C8.2", "far_source", put([-1], 1.0)),
+    ("path_length", "C8.2", "recall", put([], 0.2)),
+    ("norm_order", "C8.3", "loss_pre_cold", put([-1], 2.0)),
+    ("norm_order", "C8.3", "loss_post_cold", put([-1], 0.1)),
+    ("norm_order", "C8.3", "loss_post_warm", put([1], 0.5)),
+    ("norm_order", "C8.3", "loss_post_warm", put([0], 1.0)),
+    ("norm_order", "C8.3", "gradient_post", put([], 0.2)),
 ]
 
 

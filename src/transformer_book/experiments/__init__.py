@@ -154,9 +154,9 @@ def all_verdicts() -> list[Row]:
     """Judge every claim on every stored result, ordered by claim; CPU before other devices."""
     rows = []
     for name, module in REGISTRY.items():
-        first = load_result(name)
-        others = sorted(results_folder().glob(f"{name}.*.json"))
-        for result in (first, *map(Result.load, others)):
+        paths = [results_folder() / result_file(name), *sorted(results_folder().glob(f"{name}.*.json"))]
+        results = [Result.load(path) for path in paths if path.exists()]
+        for result in results or [load_result(name)]:  # which says what is missing, and how to measure it
             for claim in module.CLAIMS.values():
                 chapter = CHAPTERS[int(claim.id.removeprefix("C").partition(".")[0])]
                 rows.append(Row(claim, claim.judge(result), result, chapter))
