@@ -554,8 +554,8 @@ def test_a_source_archive_without_the_file(kept: Path, tmp_path: Path) -> None:
         f"tiny: {TINY_SDIST.archive}: expected a source archive with tiny_data-1.0.0/other.txt: "
         "\"filename 'tiny_data-1.0.0/other.txt' not found\""
     )
-    path.write_bytes(SDIST[:-9])
-    cut = replace(TINY_SDIST, archive_sha256=sha256(SDIST[:-9]))
+    path.write_bytes(SDIST[: len(SDIST) // 2])
+    cut = replace(TINY_SDIST, archive_sha256=sha256(SDIST[: len(SDIST) // 2]))
     assert error_of(cut, path).startswith(f"tiny: {TINY_SDIST.archive}: expected a source archive with tiny_data")
     path.write_bytes(b"no archive")
     none = replace(TINY_SDIST, archive_sha256=sha256(b"no archive"))

@@ -153,7 +153,8 @@ def plot(result: Result) -> Figure:
         result.mean("similarity_sinusoids"),
         color=PALETTE["value"],
         marker="v",
-        ls="--",
+        ls=(0, (2, 2)),
+        zorder=5,
         label="sinusoids",
     )
     axes[1].set(xscale="log", xlabel="distance + 1", ylabel="similarity", title="By distance")

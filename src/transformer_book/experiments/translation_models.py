@@ -68,7 +68,7 @@ SIZES: dict[str, Size] = {
             "num_decoder_layers": 2,
         },
         d_embed=128,
-        training={"steps": 3000, "batch_size": 64, "learning_rate": 2e-3, "warmup": 0.1, "average_every": 50},
+        training={"steps": 1500, "batch_size": 64, "learning_rate": 2e-3, "warmup": 0.1, "average_every": 25},
     ),
     "base": Size(
         vocabulary_size=8000,

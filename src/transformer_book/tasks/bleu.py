@@ -68,8 +68,6 @@ def signatures() -> dict[str, str]:
 class Difference(NamedTuple):
     """How two systems compare on one test set.
 
-    Attributes
-    ----------
     bleu
         BLEU of the first less BLEU of the second.
     low, high

@@ -240,7 +240,8 @@ def _opener(index: str, settings: dict[str, str]) -> urllib.request.OpenerDirect
     parts = urlsplit(index)
     if parts.username is not None:
         user, password = unquote(parts.username), unquote(parts.password or "")
-        passwords.add_password(None, _page(index, ""), user, password, is_authenticated=True)
+        host = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/"  # files may lie beside the index
+        passwords.add_password(None, host, user, password, is_authenticated=True)
     return urllib.request.build_opener(
         urllib.request.ProxyHandler(proxies),
         urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=settings.get("cert"))),

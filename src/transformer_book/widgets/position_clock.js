@@ -218,9 +218,8 @@ function render({ model, el }) {
       one.update(pair(a), pair(b), reach, shares[i], most, period(frequencies(width)[i]));
     });
 
-    const extent = Math.max(...scores.map(Math.abs), 1e-9);
-    const low = Math.min(0, ...scores) < 0 ? -extent : 0;
-    const y = (value) => BASE - ((value - low) / (extent - low)) * (BASE - TOP);
+    const [low, high] = [Math.min(0, ...scores), Math.max(0, ...scores)];
+    const y = (value) => BASE - ((value - low) / (high - low)) * (BASE - TOP);
     curve.setAttribute("d", `M${scores.map((value, n) => `${x(n - first).toFixed(1)} ${y(value).toFixed(1)}`).join("L")}`);
     here.setAttribute("transform", `translate(${x(second - first)} ${y(score)})`);
     const drop = here.firstChild;
@@ -228,7 +227,7 @@ function render({ model, el }) {
     zero.setAttribute("y1", y(0));
     zero.setAttribute("y2", y(0));
     zeroText.setAttribute("y", y(0) + 4);
-    topText.textContent = extent.toFixed(1);
+    topText.textContent = high > 0.15 * (high - low) ? high.toFixed(1) : ""; // not over the 0
     title.textContent = "Score with the second vector anywhere";
     reading.textContent = `here ${signed(score)}`;
     says.textContent =
