@@ -159,7 +159,7 @@ def test_a_changed_result_does_not_hold(tamper, name: str, claim: str, quantity:
 
 def test_every_claim_is_tampered_with() -> None:
     claims = {claim for module in REGISTRY.values() for claim in module.CLAIMS}
-    elsewhere = {"C5.1", "C5.2", "C5.4", "C5.5"}  # each in the test file of its experiment
+    elsewhere = {"C5.1", "C5.2", "C5.4", "C5.5", "C9.2"}  # each in the test file of its experiment
     assert claims == {claim for _, claim, _, _ in TAMPERED} | elsewhere
 
 
