@@ -47,6 +47,11 @@ check: environment ## Name every drift between package, chapters and notebooks (
 measure: environment ## Repeat every measurement in full and store the results
 	@$(BIN)/transformer-book measure all
 
+.PHONY: bench
+bench: environment ## Compare with other libraries side by side and store it (BENCH="--quick" only tries it)
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --upgrade --target _build/peers --requirement benchmarks/requirements.txt
+	@PYTHONPATH=_build/peers $(BIN)/python -m benchmarks $(BENCH)
+
 .PHONY: serve
 serve: environment ## Serve the book on http://127.0.0.1:8000 (or PORT=…) and rebuild it on change
 	@$(BIN)/python tools/serve.py --port $(PORT)

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from benchmarks.contenders import CONTENDERS, PEERS, missing
+from benchmarks import precision
+from benchmarks.contenders import CONTENDERS, LENGTHS, PEERS, missing
 from benchmarks.measure import Contestant, Entered
 from benchmarks.report import check_same_work, lines
 from benchmarks.work import BATCHES, QUICK_SIZES, SIZES, make_batches, real_tokens
@@ -24,7 +25,8 @@ from transformer_book.experiments._result import Result, environment
 from transformer_book.experiments.peers import NAME, benchmarks_file
 from transformer_book.files import check_writable, commit
 
-DEFAULT_KINDS = ("training", "decoding", "attention")
+KINDS = (*CONTENDERS, "precision")
+DEFAULT_KINDS = ("training", "decoding", "attention", "precision")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -34,74 +36,73 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; wrong use exits with 2 and one line that says what was expected."""
+    """Run the command.
+
+    Parameters
+    ----------
+    arguments
+        Words after ``python -m benchmarks``; default: those of the process.
+
+    Returns
+    -------
+    int
+        0 when done, 1 when a contender failed or did other work than the rest, 130 when interrupted. Wrong use
+        exits with 2 and one line that says what was expected.
+    """
     words = sys.argv[1:] if arguments is None else list(arguments)
     options = _options(words)
+    options.command = shlex.join(["python", "-m", "benchmarks", *words])
+    options.threads = options.threads or torch.get_num_threads()
+    options.rounds = options.rounds or (2 if options.quick else 9)
+    torch.set_num_threads(options.threads)
     try:
         device = pick_device(options.device)
-        output = options.output or results_folder() / benchmarks_file(device.type)
-        if not options.quick or options.output:
-            check_writable(output)
+        folder = options.output or (None if options.quick else results_folder())
+        if folder is not None:
+            check_writable(folder / benchmarks_file(device.type))
     except (ValueError, OSError) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 2
-    start = time.perf_counter()
-    threads = options.threads or torch.get_num_threads()
-    torch.set_num_threads(threads)
-    rounds = 2 if options.quick and options.rounds is None else options.rounds or 9
-    values: dict[str, list[Any]] = {}
-    entries: dict[str, Any] = {}
-    skipped: dict[str, str] = {}
     try:
-        for size in options.sizes:
-            for kind in options.kinds:
-                found, said, left_out = compare(kind, size, device.type, threads, rounds, options.quick)
-                values |= found
-                entries |= said
-                skipped |= left_out
+        return _run(options, device, folder)
     except (RuntimeError, ValueError) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; nothing is stored", file=sys.stderr)
+        print("interrupted; no file is half written", file=sys.stderr)
         return 130
-    sizes = QUICK_SIZES if options.quick else SIZES
-    result = Result(
-        name=NAME,
-        seeds=list(range(rounds)),
-        settings={
-            "sizes": {name: vars(sizes[name]) for name in options.sizes},
-            "real_tokens": {
-                name: real_tokens(make_batches(sizes[name], torch.device("cpu"))) for name in options.sizes
-            },
-            "batches": BATCHES,
-            "threads": threads,
-            "peers": {package: _version(package) for package in PEERS.values() if _version(package)},
-            "skipped": skipped,
-            "contenders": entries,
-        },
-        values=values,
-        environment=environment(device),
-        command=shlex.join(["python", "-m", "benchmarks", *words]),
-        commit=commit(),
-        date=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        wall_seconds=round(time.perf_counter() - start, 1),
-    )
-    print("\n".join(lines(result)))
-    if not options.quick or options.output:
-        result.save(output)
-        print(f"stored in {output}")
-    return 1 if any(reason.startswith("failed") for reason in skipped.values()) else 0
+
+
+def _run(options: argparse.Namespace, device: torch.device, folder: Path | None) -> int:
+    failed = False
+    kinds = [kind for kind in options.kinds if kind != "precision"]
+    if kinds:
+        result = run_contenders(options, kinds, device)
+        print("\n".join(lines(result)))
+        _save(result, folder, benchmarks_file(device.type))
+        failed = any(reason.startswith("failed") for reason in result.settings["skipped"].values())
+    if "precision" in options.kinds:
+        seeds, steps = (range(1), 5) if options.quick else (range(3), 600)
+        result = precision.measure(seeds, device, options.command, steps)
+        print("\n".join(precision.lines(result)))
+        _save(result, folder, benchmarks_file(device.type, precision.NAME))
+    return int(failed)
+
+
+def _save(result: Result, folder: Path | None, name: str) -> None:
+    if folder is not None:
+        result.save(folder / name)
+        print(f"stored in {folder / name}")
 
 
 def _options(words: Sequence[str]) -> argparse.Namespace:
     parser = _Parser(prog="benchmarks", description=__doc__)
-    parser.add_argument("--kinds", nargs="+", choices=list(CONTENDERS), default=list(DEFAULT_KINDS))
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(DEFAULT_KINDS))
     parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES))
     parser.add_argument("--device", default="cpu", help="cpu, cuda, or auto")
     parser.add_argument("--threads", type=_count, help="default: as many as torch takes, one per core")
     parser.add_argument("--rounds", type=_count, help="default: 9; fewer than 6 give no 95 %% interval")
-    parser.add_argument("--output", type=Path, help="default: in book/results; with --quick: nowhere")
+    parser.add_argument("--output", type=Path, help="folder; default: book/results, or with --quick nowhere")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, two rounds: does it run at all?")
     return parser.parse_args(words)
 
@@ -110,6 +111,50 @@ def _count(word: str) -> int:
     if not word.isdecimal() or int(word) < 1:
         raise argparse.ArgumentTypeError(f"expected an integer ≥ 1, got {word!r}")
     return int(word)
+
+
+def run_contenders(options: argparse.Namespace, kinds: Sequence[str], device: torch.device) -> Result:
+    """Let contenders do each kind of work at each size.
+
+    Raises
+    ------
+    RuntimeError
+        Contenders with the same weights do not do the same.
+    """
+    start = time.perf_counter()
+    values: dict[str, list[Any]] = {}
+    entries: dict[str, Any] = {}
+    skipped: dict[str, str] = {}
+    for size in options.sizes:
+        for kind in kinds:
+            found, said, left_out = compare(
+                kind, size, device.type, options.threads, options.rounds, options.quick
+            )
+            values |= found
+            entries |= said
+            skipped |= left_out
+    sizes = {name: (QUICK_SIZES if options.quick else SIZES)[name] for name in options.sizes}
+    cpu = torch.device("cpu")
+    return Result(
+        name=NAME,
+        seeds=list(range(options.rounds)),
+        settings={
+            "sizes": {name: vars(size) for name, size in sizes.items()},
+            "real_tokens": {name: real_tokens(make_batches(size, cpu)) for name, size in sizes.items()},
+            "batches": BATCHES,
+            "lengths": list(LENGTHS),
+            "threads": options.threads,
+            "peers": {package: version for package in PEERS.values() if (version := _version(package))},
+            "skipped": skipped,
+            "contenders": entries,
+        },
+        values=values,
+        environment=environment(device),
+        command=options.command,
+        commit=commit(),
+        date=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        wall_seconds=round(time.perf_counter() - start, 1),
+    )
 
 
 def compare(

@@ -16,7 +16,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.work import DECODED_LENGTH, DROPOUT, END, PAD, START, Batch, Size, make_batches, make_sources
+from benchmarks.levers import WITHOUT, replace_parts
+from benchmarks.work import (
+    BATCHES,
+    DECODED_LENGTH,
+    DROPOUT,
+    END,
+    PAD,
+    START,
+    Batch,
+    Size,
+    make_batches,
+    make_sources,
+)
 from transformer_book import fast
 from transformer_book.attention import MultiHeadAttention
 from transformer_book.decoding import greedy_decode
@@ -28,6 +40,8 @@ from transformer_book.weights import load_torch
 #: Sequence lengths of the comparison of attention, each at about as many tokens.
 LENGTHS = (16, 32, 64, 128, 256, 512, 1024)
 TOKENS = 2048
+#: Batches of a training that sees none twice.
+NEW_BATCHES = 64
 
 
 @dataclass(frozen=True)
@@ -95,6 +109,7 @@ class TorchModel(nn.Module):
                 if isinstance(module, nn.MultiheadAttention):
                     module.dropout = 0.0
                 if isinstance(module, nn.TransformerEncoderLayer | nn.TransformerDecoderLayer):
+                    assert isinstance(module.dropout, nn.Dropout)
                     module.dropout.p = 0.0
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
@@ -222,10 +237,14 @@ def training_work(
     bfloat16: bool = False,
     same_weights: bool = True,
     fused: bool = True,
+    always_new: bool = False,
 ) -> Work:
-    """Take one training step after the other: loss, gradient, AdamW."""
+    """Take one training step after the other: loss, gradient, AdamW.
+
+    With `always_new`, on batches that have not been seen before; else each has been seen once.
+    """
     model.to(device).train()
-    batches = make_batches(size, device)
+    batches = make_batches(size, device, NEW_BATCHES if always_new else BATCHES)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=fused)
     turn = iter(range(10**9))
 
@@ -243,7 +262,7 @@ def training_work(
     with precision():  # with gradients: without, torch.nn.Transformer takes another path
         check = [loss(batches[0]).item()]
     model.train()
-    return Work([step], _count(model), check, same_weights, warm_up=len(batches))
+    return Work([step], _count(model), check, same_weights, warm_up=1 if always_new else BATCHES)
 
 
 def _count(model: nn.Module) -> int:
@@ -259,10 +278,13 @@ def _readable_training(size: Size, device: torch.device, bfloat16: bool = False)
     return training_work(size, device, model, loss, bfloat16)
 
 
-def _fast_training(size: Size, device: torch.device, bfloat16: bool = False, fused: bool = True) -> Work:
+def _fast_training(
+    size: Size, device: torch.device, bfloat16: bool = False, without: str | None = None, **options: bool
+) -> Work:
+    replace_parts(without)
     model = fast.FastTransformer.sharing(reference(size)[0])
     return training_work(
-        size, device, model, lambda batch: model.loss(batch.source, batch.target), bfloat16, fused=fused
+        size, device, model, lambda batch: model.loss(batch.source, batch.target), bfloat16, **options
     )
 
 
@@ -471,6 +493,22 @@ CONTENDERS: dict[str, dict[str, Maker]] = {
         "readable": _readable_attention,
         "fast": _fast_attention,
     },
+}
+for bfloat16, kind in ((False, "levers"), (True, "levers, bfloat16")):
+    CONTENDERS[kind] = {
+        "fast": _with(_fast_training, bfloat16=bfloat16),
+        **{
+            f"without {name}": _with(_fast_training, bfloat16=bfloat16, without=name)
+            for name in WITHOUT
+            if name != "rounded counts"
+        },
+        "without fused AdamW": _with(_fast_training, bfloat16=bfloat16, fused=False),
+    }
+CONTENDERS["levers, bfloat16"] |= {
+    "fast, new batches": _with(_fast_training, bfloat16=True, always_new=True),
+    "without rounded counts, new batches": _with(
+        _fast_training, bfloat16=True, without="rounded counts", always_new=True
+    ),
 }
 #: First word of a contender's name → the package it needs.
 PEERS = {"marian": "transformers", "x-transformers": "x_transformers"}

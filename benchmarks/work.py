@@ -65,7 +65,7 @@ class Batch(NamedTuple):
     target: Tensor
 
 
-def make_batches(size: Size, device: torch.device) -> list[Batch]:
+def make_batches(size: Size, device: torch.device, count: int = BATCHES) -> list[Batch]:
     """Draw the batches of a training, the same in every process.
 
     Lengths are uniform from a quarter of the longest to the longest, which leaves about 3 in 8 places to padding;
@@ -77,7 +77,7 @@ def make_batches(size: Size, device: torch.device) -> list[Batch]:
             _ids(size.batch_size, size.source_length, size.vocabulary, generator).to(device),
             _target(size, generator).to(device),
         )
-        for _ in range(BATCHES)
+        for _ in range(count)
     ]
 
 

@@ -965,6 +965,6 @@ def test_ship_refuses_an_output_that_cannot_be_written_before_the_training(
 
 def test_ship_of_an_unknown_model_names_the_known_ones(capsys) -> None:
     with pytest.raises(SystemExit) as caught:
-        main(["ship", "translation"])
+        main(["ship", "diary"])
     assert caught.value.code == 2
     assert "copying_16" in capsys.readouterr().err

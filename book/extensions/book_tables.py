@@ -1,4 +1,4 @@
-"""Tables that nobody writes by hand: the claims, the code index, and the notes, claim by claim.
+"""Tables that nobody writes by hand: the claims, the code index, the notes claim by claim, the paper.
 
 ``{claims-table}``
     Every claim with its measured figure, verdict, chapter, and the command that repeats the measurement;
@@ -8,12 +8,16 @@
     tagged ``src:`` and from the files in `tests`.
 ``{notes-map}``
     Every sentence of the source notes that has been checked, from `book/notes.yml`.
+``{paper-map}``
+    Every section, displayed equation, figure and table of the 2017 paper, with chapter, code and claims, from
+    `book/paper.yml`; a heading and a table for each part of the paper.
 
-What does not fit together (an unknown claim, chapter or verdict, a shown object without tests or shown twice,
-a claim without a stored result) is a warning (type ``book_tables``), so a build with ``-W`` fails.
+What does not fit together (an unknown claim, chapter, object or verdict, a shown object without tests or shown
+twice, a claim without a stored result, a place of the paper without an entry) is a warning (type ``book_tables``,
+or Sphinx's own), so a build with ``-W`` fails.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -33,6 +37,24 @@ NOTES = "book/notes.yml"
 VERDICTS = ("right", "imprecise", "wrong")
 NOTE_KEYS = {"sentence_zh", "sentence_en", "chapter", "claims", "verdict", "explanation"}
 SOURCE_TAG = "src:"
+PAPER = "book/paper.yml"
+#: How the book can stand to a place of the paper.
+RELATIONS = ("built", "measured", "departed", "not here")
+PLACE_KEYS = {"place", "says", "relation", "here", "chapters", "code", "claims"}
+#: Part of the paper -> its places, in the paper's order: each section, displayed equation, figure and table.
+PARTS: dict[str, tuple[str, ...]] = {
+    "1, 2 · Introduction, background": ("section 1", "section 2"),
+    "3 · Model architecture": (
+        *("section 3", "figure 1", "section 3.1", "section 3.2", "section 3.2.1", "equation 1"),
+        *("section 3.2.2", "figure 2", "equation MultiHead", "section 3.2.3", "section 3.3", "equation 2"),
+        *("section 3.4", "section 3.5", "equation PE"),
+    ),
+    "4 · Why self-attention": ("section 4", "table 1", "figure 3", "figure 4", "figure 5"),
+    "5 · Training": ("section 5", "section 5.1", "section 5.2", "section 5.3", "equation 3", "section 5.4"),
+    "6 · Results": ("section 6", "section 6.1", "table 2", "section 6.2", "table 3", "section 6.3", "table 4"),
+    "7 · Conclusion": ("section 7",),
+}
+PLACES = tuple(place for places in PARTS.values() for place in places)
 
 Cell = list[nodes.Node]
 
@@ -40,6 +62,18 @@ Cell = list[nodes.Node]
 def claim_anchor(claim_id: str) -> str:
     """Id of a claim's row on the page *Claims*: ``claim-c5-1`` for C5.1."""
     return f"claim-{claim_id.lower().replace('.', '-')}"
+
+
+def place_anchor(place: str) -> str:
+    """Id of the row of a place of the paper: ``paper-section-3-2-1``."""
+    return nodes.make_id(f"paper {place}")
+
+
+def known_claims() -> set[str]:
+    """Ids of all claims of the package."""
+    from transformer_book.experiments import REGISTRY  # imports torch: only where a table is built
+
+    return {claim for experiment in REGISTRY.values() for claim in experiment.CLAIMS}
 
 
 def chapter_docname(root: Path, slug: str) -> str:
@@ -140,19 +174,23 @@ class _Table(SphinxDirective):
         return f"{options['repository_url']}/blob/{options['repository_branch']}/{path}"
 
     def run(self) -> list[nodes.Node]:
-        """Build the table, in a box that scrolls where the page is too narrow."""
+        """Build the table."""
+        return [self.table(self.rows())]
+
+    def table(self, rows: Iterable[Sequence[Cell]]) -> nodes.table:
+        """Build a table, in a box that scrolls where the page is too narrow."""
         group = nodes.tgroup(cols=len(self.columns))
         group += [nodes.colspec(colwidth=width) for _, width in self.columns]
         head = nodes.row()
         head += [nodes.entry("", nodes.paragraph("", title)) for title, _ in self.columns]
         group += nodes.thead("", head)
         body = nodes.tbody()
-        for cells in self.rows():
+        for cells in rows:
             row = nodes.row()
             row += [nodes.entry("", *cell) for cell in cells]
             body += row
         group += body
-        return [nodes.table("", group, classes=["tb-generated", self.label])]
+        return nodes.table("", group, classes=["tb-generated", self.label])
 
 
 class ClaimsTable(_Table):
@@ -227,9 +265,7 @@ class NotesMap(_Table):
 
     def rows(self) -> Iterator[Sequence[Cell]]:
         """One row for each sentence."""
-        from transformer_book.experiments import REGISTRY  # imports torch: only where the table is built
-
-        known = {claim for experiment in REGISTRY.values() for claim in experiment.CLAIMS}
+        known = known_claims()
         path = self.root / NOTES
         self.env.note_dependency(str(path))
         notes = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -261,6 +297,113 @@ class NotesMap(_Table):
         return [paragraph]
 
 
+class PaperMap(_Table):
+    """``{paper-map}``."""
+
+    columns = (("The paper", 38), ("In this book", 62))
+    label = "tb-paper"
+
+    def run(self) -> list[nodes.Node]:
+        """Build a section with a table for each part of the paper."""
+        entries = self.entries()
+        for place in PLACES:
+            if place not in entries:
+                self.warn(f"{PAPER}: expected an entry for {place}, found none")
+        sections: list[nodes.Node] = []
+        for title, places in PARTS.items():
+            section = nodes.section(names=[nodes.fully_normalize_name(title)])
+            self.state.document.note_implicit_target(section, section)
+            section += nodes.title("", title)
+            section += self.table(self.row(entries[place]) for place in places if place in entries)
+            sections.append(section)
+        return sections
+
+    def entries(self) -> dict[str, dict[str, Any]]:
+        """Read the entries, by place; those that do not fit are warned of and left out."""
+        path = self.root / PAPER
+        self.env.note_dependency(str(path))
+        entries: dict[str, dict[str, Any]] = {}
+        claims = known_claims()
+        for number, entry in enumerate(yaml.safe_load(path.read_text(encoding="utf-8")), start=1):
+            try:
+                check_place(self.root, entry, claims)
+                if entry["place"] in entries:
+                    raise ValueError(f"place: expected one entry for {entry['place']}, got another")
+            except ValueError as error:
+                self.warn(f"{PAPER}, entry {number}: {error}")
+                continue
+            entries[entry["place"]] = entry
+        return entries
+
+    def row(self, entry: dict[str, Any]) -> Sequence[Cell]:
+        """One row."""
+        place = entry["place"]
+        says = self.text(f"**{place[0].upper()}{place[1:]}.** {entry['says']}")
+        if isinstance(says[0], nodes.Element):
+            self.anchor(says[0], place_anchor(place), place)
+        relations = nodes.paragraph(classes=["tb-relations"])
+        for relation in entry["relation"]:
+            name = relation.replace(" ", "-")
+            relations += nodes.inline("", relation, classes=["tb-verdict", f"tb-relation-{name}"])
+            relations += nodes.Text(" ")
+        claims = [self.link("std", "ref", claim_anchor(claim), claim) for claim in entry["claims"]]
+        chapters = [self.link("std", "doc", chapter_docname(self.root, slug)) for slug in entry["chapters"]]
+        code = [self.link("py", "obj", name, name.rpartition(".")[2]) for name in entry["code"]]
+        links = [("Claims", claims), ("Chapters", chapters), ("Code", code)]
+        return says, [relations, *self.text(entry["here"]), *(self.line(*each) for each in links if each[1])]
+
+    def line(self, title: str, links: list[nodes.Element]) -> nodes.paragraph:
+        """Put links behind a title."""
+        paragraph = nodes.paragraph("", "", nodes.strong("", title), classes=["tb-links"])
+        for number, link in enumerate(links):
+            paragraph += nodes.Text(" · " if number else " ")
+            paragraph += link
+        return paragraph
+
+
+def check_place(root: Path, entry: Any, claims: set[str]) -> None:
+    """Validate one entry of `book/paper.yml`; that its objects exist is checked by Sphinx when it links to them.
+
+    Raises
+    ------
+    ValueError
+        A key is missing or unknown, or names a place, relation, chapter or claim that does not exist, or the
+        relations are not those that code and claims show.
+    """
+    if not isinstance(entry, dict) or set(entry) != PLACE_KEYS:
+        got = sorted(entry) if isinstance(entry, dict) else entry
+        raise ValueError(f"expected the keys {sorted(PLACE_KEYS)}, got {got}")
+    if entry["place"] not in PLACES:
+        raise ValueError(f"place: expected one of {', '.join(PLACES)}; got {entry['place']!r}")
+    for key in ("says", "here"):
+        if not isinstance(entry[key], str) or not entry[key].strip():
+            raise ValueError(f"{key}: expected a text, got {entry[key]!r}")
+    for key in ("relation", "chapters", "code", "claims"):
+        if not isinstance(entry[key], list) or len(set(map(str, entry[key]))) != len(entry[key]):
+            raise ValueError(f"{key}: expected a list without repetitions, got {entry[key]!r}")
+    if not set(entry["claims"]) <= claims:
+        raise ValueError(f"claims: expected a list from {sorted(claims)}, got {entry['claims']!r}")
+    relation = set(entry["relation"])
+    if not relation or not relation <= set(RELATIONS):
+        raise ValueError(f"relation: expected some of {', '.join(RELATIONS)}; got {entry['relation']!r}")
+    if "not here" in relation and (len(relation) > 1 or entry["code"] or entry["claims"]):
+        raise ValueError("relation: expected 'not here' to stand alone, without code and claims")
+    if ("measured" in relation) != bool(entry["claims"]):
+        raise ValueError(f"relation: expected 'measured' where there are claims, and only there, {_got(entry)}")
+    if "built" in relation and not entry["code"]:
+        raise ValueError(f"relation: expected code where something is built, {_got(entry)}")
+    if entry["code"] and not relation & {"built", "departed"}:
+        raise ValueError(f"relation: expected 'built' or 'departed' where there is code, {_got(entry)}")
+    if "not here" not in relation and not entry["chapters"]:
+        raise ValueError(f"chapters: expected at least one, {_got(entry)}")
+    for slug in entry["chapters"]:
+        chapter_docname(root, slug)
+
+
+def _got(entry: dict[str, Any]) -> str:
+    return f"got {entry['relation']}, code {entry['code']} and claims {entry['claims']}"
+
+
 def check_note(root: Path, note: Any, known_claims: set[str]) -> str:
     """Validate one entry of `book/notes.yml`, and return the document of its chapter.
 
@@ -283,9 +426,10 @@ def check_note(root: Path, note: Any, known_claims: set[str]) -> str:
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Register the three directives."""
+    """Register the directives."""
     smartchars.quotes.setdefault("zh", "“”‘’")  # docutils knows Chinese quotes only as zh-cn and zh-tw
     app.add_directive("claims-table", ClaimsTable)
     app.add_directive("code-index", CodeIndex)
     app.add_directive("notes-map", NotesMap)
+    app.add_directive("paper-map", PaperMap)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

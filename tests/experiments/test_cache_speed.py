@@ -1,9 +1,10 @@
 """C9.4's instrument: both ways write the same, and bytes are those of the memory that is held."""
 
+import numpy as np
 import pytest
 import torch
 
-from transformer_book.experiments import Result, cache_speed
+from transformer_book.experiments import Result, cache_speed, load_result
 from transformer_book.experiments.cache_speed import cache_bytes, held_bytes, write
 from transformer_book.training import new_model
 from transformer_book.transformer import Transformer, TransformerConfig
@@ -81,3 +82,12 @@ def test_the_claim_can_fail(made_up) -> None:
         {"differing": [1]},
     ):
         assert judge(made_up("cache_speed", {**values, **change}, lengths=[16, 256])).holds is False, change
+
+
+def test_the_bytes_are_stored_and_found_again() -> None:
+    stored = load_result("cache_speed")
+    assert (stored.array("speedup")[:, -1] > 6).all()
+    assert (np.diff(stored.mean("speedup")) > 0).all()
+    live = cache_speed.measure([100], lengths=(16, 32))
+    assert live.mean("bytes").tolist() == stored.mean("bytes")[:2].tolist()
+    assert live.array("differing").tolist() == [0]

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from transformer_book.experiments import Result, date_readers
+from transformer_book.experiments import Result, date_readers, load_result
 from transformer_book.experiments.date_readers import NAMES, new_date_reader, parameters, steps_to
 from transformer_book.seq2seq import Seq2Seq
 from transformer_book.tasks.dates import LOCALES
@@ -80,3 +80,21 @@ def test_steps_to_by_hand(made_up) -> None:
     result = made_up("date_readers", {"curve_gru": curves}, every=50)
     assert steps_to(result, "gru")[0] == 100
     assert np.isnan(steps_to(result, "gru")[1])
+
+
+def test_a_short_training_again() -> None:
+    stored = load_result("date_readers")
+    live = date_readers.measure([100], steps=300, rates=(1e-2,), count=300, every=100)
+    for name in NAMES:
+        assert live.mean(f"parameters_{name}") == stored.mean(f"parameters_{name}")
+    exact = {name: float(live.mean(f"exact_{name}")) for name in NAMES}
+    assert exact["attention"] > exact["transformer"] + 0.1 > exact["gru"] + 0.3
+
+
+def test_what_is_stored_in_numbers() -> None:
+    stored = load_result("date_readers")
+    assert stored.array("exact_transformer").min() >= 0.995
+    assert stored.array("exact_attention").min() >= 0.995
+    wrong = {name: 1 - float(stored.mean(f"exact_{name}")) for name in NAMES}
+    assert wrong["gru"] > 2 * wrong["transformer"]
+    assert steps_to(stored, "attention").max() < steps_to(stored, "transformer").min()

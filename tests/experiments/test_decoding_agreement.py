@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from transformer_book.decoding import greedy_decode
-from transformer_book.experiments import Result, decoding_agreement
+from transformer_book.experiments import Result, decoding_agreement, load_result
 from transformer_book.experiments.decoding_agreement import (
     ORDERS,
     POSITIONS,
@@ -91,3 +91,12 @@ def test_a_decoder_of_ones_own_is_judged() -> None:
 def test_changed_values_do_not_hold(result: Result, tamper, quantity: str, value: float) -> None:
     changed = tamper(result, quantity, lambda values: np.where(np.ones_like(values), value, values))
     assert judge(changed).holds is False
+
+
+def test_a_quick_run_says_what_is_stored() -> None:
+    stored = load_result("decoding_agreement")
+    live = decoding_agreement.measure([100], length=8, count=50)
+    assert judge(live).holds is judge(stored).holds is True
+    added = [POSITIONS.index(name) for name in ("sinusoidal", "learned")]
+    assert live.array("mistake")[..., added].min() > 0.2 * stored.array("mistake")[..., added].min()
+    assert stored.mean("exact_mistake") < 0.05

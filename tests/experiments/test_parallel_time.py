@@ -1,9 +1,10 @@
 """C9.6's instrument: the same tokens for both models at every length."""
 
+import numpy as np
 import pytest
 import torch
 
-from transformer_book.experiments import parallel_time
+from transformer_book.experiments import load_result, parallel_time
 from transformer_book.experiments.parallel_time import NAMES, new_pair, training_step
 
 
@@ -47,3 +48,13 @@ def test_the_claim_can_fail(made_up) -> None:
     assert judge(made_up("parallel_time", values, **settings)).holds is True
     for change in ({"ratio": [[1.0, 3.0, 1.9]]}, {"ratio": [[0.5, 1.5, 8.0]]}, {"parameters_attention": [50]}):
         assert judge(made_up("parallel_time", {**values, **change}, **settings)).holds is False, change
+
+
+def test_the_ratio_grows_in_the_stored_result_and_in_a_quick_run() -> None:
+    stored = load_result("parallel_time")
+    assert (np.diff(stored.mean("ratio")) > 0).all()
+    assert stored.mean("ratio")[-1] > 5
+    live = parallel_time.measure([100], lengths=(8, 128), tokens=256, repeats=3)
+    first, last = live.mean("ratio")
+    assert last > 1.5 * first
+    assert stored.settings["width"] == live.settings["width"]

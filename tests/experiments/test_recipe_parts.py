@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from transformer_book.experiments import Result, recipe_parts
+from transformer_book.experiments import Result, load_result, recipe_parts
 from transformer_book.experiments.date_models import new_reader
-from transformer_book.experiments.recipe_parts import LABELS, RECIPE, SWITCHES, steps_to, token_statistics
+from transformer_book.experiments.recipe_parts import LABELS, RECIPE, SWITCHES, gain, token_statistics
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,23 @@ def test_token_statistics_of_a_model_that_knows_nothing() -> None:
     assert nats == pytest.approx(total - 1 / 11, rel=1e-5)
 
 
-def test_steps_to_by_hand(made_up) -> None:
-    result = made_up("recipe_parts", {"curve_recipe": [[0.9, 0.95, 0.97]]}, every=50)
-    assert steps_to(result, "recipe").tolist() == [100.0]
-    assert steps_to(result, "recipe", 0.97).tolist() == [150.0]
+def test_what_is_stored_in_numbers() -> None:
+    stored = load_result("recipe_parts")
+    right, sure = stored.mean("right_recipe"), stored.mean("confidence_recipe")
+    assert right - sure > 0.08
+    assert abs(stored.mean("right_no_smoothing") - stored.mean("confidence_no_smoothing")) < 0.01
+    assert stored.mean("nats_recipe") > 5 * stored.mean("nats_no_smoothing")
+    assert (stored.array("exact_fast") - stored.array("exact_fast_no_warmup")).min() > 0.2
+    assert (stored.array("averaged_inverse_sqrt") > stored.array("exact_inverse_sqrt")).all()
+    assert gain(stored, "by_length").min() > 0
+
+
+def test_smoothing_makes_a_model_doubt_again() -> None:
+    live = recipe_parts.measure([100], steps=150, count=200, switches=("recipe", "no_smoothing"))
+    doubt = {
+        name: live.mean(f"right_{name}") - live.mean(f"confidence_{name}") for name in ("recipe", "no_smoothing")
+    }
+    assert doubt["recipe"] > doubt["no_smoothing"]
+    for batching in ("random", "length"):
+        stored = load_result("recipe_parts").mean(f"padding_{batching}")
+        assert live.mean(f"padding_{batching}") == pytest.approx(float(stored), abs=0.02)

@@ -25,6 +25,9 @@ from transformer_book.experiments import (
     gradient_through_time,
     load_result,
     mask_properties,
+    norm_order,
+    parameter_count,
+    path_length,
     permutation,
     position_encodings,
     published_pronunciation,
@@ -71,6 +74,7 @@ DERIVED = {
     ("attention_cost", "methods"): list(attention_cost.METHODS),
     ("gradient_through_time", "distances"): [1, *range(10, 101, 10)],
     ("mask_properties", "cut"): 12,
+    ("path_length", "distances"): [1, *range(10, 101, 10)],
 }
 
 
@@ -86,7 +90,7 @@ def test_the_stored_settings_are_the_defaults_of_today(name: str) -> None:
         default = DERIVED[name, key] if (name, key) in DERIVED else as_json(parameters[key].default)
         assert stored == default, key
     other = {"seeds", "device", "progress", "cells", "methods", "softmax", "attention", "scores", "make"}
-    other |= {"rotate", "sinusoids"}
+    other |= {"rotate", "sinusoids", "greedy", "beam"}
     assert {key for key in parameters if key not in other} <= set(settings) | other
 
 
@@ -97,7 +101,7 @@ def test_nothing_else_is_stored() -> None:
 
 def test_every_stored_claim_holds() -> None:
     rows = all_verdicts()
-    counts = ((1, 3), (2, 4), (3, 5), (4, 3), (5, 5), (6, 3), (7, 3))
+    counts = ((1, 3), (2, 4), (3, 5), (4, 3), (5, 5), (6, 3), (7, 3), (8, 3), (9, 6))
     assert {row.claim.id for row in rows} == {
         f"C{chapter}.{n}" for chapter, count in counts for n in range(1, count + 1)
     }
@@ -314,6 +318,41 @@ def test_no_encoding_copies_what_is_much_longer_than_trained() -> None:
     assert result.array("exact_none").mean() < 0.02
 
 
+def test_parameters_are_what_the_formula_says() -> None:
+    result = load_result("parameter_count")
+    assert (result.array("counted") == result.array("formula")).all()
+    assert (result.array("stacks") == result.array("stacks_torch")).all()
+    base = dict(zip(parameter_count.PARTS, result.mean("paper")[0], strict=True))
+    assert base["feed-forward"] == 12 * (2 * 512 * 2048 + 2048 + 512)
+    assert base["attention"] == 18 * (4 * 512 * 512 + 4 * 512)
+    assert sum(base.values()) == pytest.approx(63.1e6, abs=0.05e6)
+
+
+def test_the_gradient_s_way_through_a_transformer_has_no_length() -> None:
+    result = load_result("path_length")
+    for cell in ("rnn", "gru", "lstm"):
+        assert path_length.fall(result, cell).max() < 1e-15
+    assert path_length.fall(result, "source") == pytest.approx(0.8, abs=0.4)
+    assert 1 < path_length.fall(result, "own").min() < path_length.fall(result, "own").max() < 5
+    assert path_length.growth(result, "source") == pytest.approx(-0.95, abs=0.15)
+    assert path_length.growth(result, "own") == pytest.approx(-0.66, abs=0.15)
+    assert np.median(result.array("recall")) == 1
+    trained = result.array("trained")
+    assert (trained[:, -2:].sum(axis=1) > 0.2 * trained.sum(axis=1)).all()
+
+
+def test_post_norm_falls_behind_with_depth() -> None:
+    result = load_result("norm_order")
+    assert result.settings["depths"] == [1, 2, 6]
+    for way in norm_order.WAYS:
+        assert norm_order.best(result, way)[:, 0].max() < 0.1
+    for way in ("pre_warm", "pre_cold"):
+        assert norm_order.best(result, way)[:, -1].max() < 0.4
+    for way in ("post_warm", "post_cold"):
+        assert norm_order.final(result, way)[:, -1].min() > 0.9
+    assert norm_order.final(result, "post_cold")[:, -1, 0].min() > 2  # at the highest rate nothing at all
+
+
 # --- a quick run now agrees with the stored one --------------------------------------------------------------
 
 
@@ -415,6 +454,28 @@ def test_position_encodings_again() -> None:
     exact = live.mean("exact_sinusoidal")
     assert exact[0] > 0.9
     assert exact[2] < 0.1
+
+
+def test_parameter_count_again() -> None:
+    stored, live = load_result("parameter_count"), parameter_count.measure(seeds=[100], count=3)
+    assert (live.array("counted") == live.array("formula")).all()
+    assert live.mean("paper").tolist() == stored.mean("paper").tolist()
+
+
+def test_path_length_again() -> None:
+    live = path_length.measure(seeds=[100, 101], length=40, width=16, lengths=(10, 40), steps=0)
+    for cell in ("rnn", "gru", "lstm"):
+        assert path_length.fall(live, cell).max() < 1e-5
+    for way in ("source", "own"):
+        assert path_length.fall(live, way).min() > 0.1
+        assert -2 < path_length.growth(live, way) < -0.2
+
+
+def test_norm_order_again() -> None:
+    live = norm_order.measure(seeds=[100], depths=(6,), rates=(3e-3,), steps=75)
+    for end in ("warm", "cold"):
+        assert norm_order.final(live, f"pre_{end}").mean() < norm_order.final(live, f"post_{end}").mean()
+    assert live.array("gradient_post")[0, -1] > live.array("gradient_post")[0, 0]
 
 
 def test_attention_cost_again() -> None:

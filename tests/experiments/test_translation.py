@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transformer_book.experiments import Result, translation, translation_recipe
+from transformer_book.experiments import Result, translation
 from transformer_book.experiments.nearest_sentence import SentenceIndex, words
 from transformer_book.experiments.translation import (
     LENGTHS,
@@ -275,26 +275,6 @@ def test_failures_are_the_worst_of_each_length(task: Translation) -> None:
     assert [row["translation"] for row in found] == ["non", "1 le", "5", "4 le chat", "6 le chat"]
     assert found[0] == {"source": "the the the", "reference": "2 le chat", "translation": "non", "chrf": 0.0}
     assert found[-1]["chrf"] == 100.0
-
-
-def test_parts_of_the_recipe(pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(translation_recipe.SIZES, "tiny", TINY)
-    configs = []
-
-    def spy(model, task, config, device):
-        configs.append((model.config, config))
-        return train(model, task, config, device)
-
-    monkeypatch.setattr(translation_recipe, "train", spy)
-    result = translation_recipe.measure([0], size="tiny", steps=4, pairs=str(pairs))
-    recipe_model, recipe = asdict(configs[0][0]), asdict(configs[0][1])
-    for (model, training), (_, parts, changes) in zip(configs, translation_recipe.VARIANTS.values(), strict=True):
-        assert {k: v for k, v in asdict(model).items() if v != recipe_model[k]} == parts
-        assert {k: v for k, v in asdict(training).items() if v != recipe[k]} == changes
-    assert set(result.values) == {
-        f"{name}_{variant}" for name in ("bleu", "loss", "seconds") for variant in translation_recipe.VARIANTS
-    }
-    assert len(translation_recipe.table(result).splitlines()) == 1 + len(translation_recipe.VARIANTS)
 
 
 def test_figures_and_tables(result: Result, close_figures: None) -> None:

@@ -1,6 +1,7 @@
 """A small book in a temporary folder, built by the real command with the real configuration and extensions."""
 
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import yaml
@@ -140,6 +142,25 @@ def extension() -> Callable[[str], ModuleType]:
 
 
 @pytest.fixture(scope="session")
+def paper_entry() -> Callable[[str], dict[str, Any]]:
+    """Return a function that writes an entry of the map of the paper; only that of section 3.2.1 has anything."""
+
+    def write(place: str) -> dict[str, Any]:
+        entry: dict[str, Any] = {"place": place, "says": f"What {place} says.", "here": "Nothing is here."}
+        if place != "section 3.2.1":
+            return entry | {"relation": ["not here"], "chapters": [], "code": [], "claims": []}
+        return entry | {
+            "relation": ["built", "measured", "departed"],
+            "here": "Divided by $\\sqrt d$.",
+            "chapters": ["scaled_dot_product", "recurrence"],
+            "code": ["transformer_book.small.answer"],
+            "claims": ["C5.1", "C5.2"],
+        }
+
+    return write
+
+
+@pytest.fixture(scope="session")
 def make_book(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], SmallBook]:
     """Return a function that lays out a small book with the real configuration, extensions and styles."""
 
@@ -158,9 +179,15 @@ def make_book(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], SmallBoo
 
 
 @pytest.fixture(scope="session")
-def built(make_book: Callable[[], SmallBook]) -> SmallBook:
+def built(
+    make_book: Callable[[], SmallBook],
+    extension: Callable[[str], ModuleType],
+    paper_entry: Callable[[str], dict[str, Any]],
+) -> SmallBook:
     """Give a small book that was built once; tests only read it."""
     book = make_book()
+    book.write("book/paper.md", "# Paper\n\nEach place.\n\n```{paper-map}\n```\n")
+    book.write("book/paper.yml", json.dumps(list(map(paper_entry, extension("book_tables").PLACES))))
     book.write("book/index.md", "# Code index\n\n```{code-index}\n```\n")
     book.write("book/claims.md", "# Claims\n\n```{claims-table}\n```\n")
     book.write("book/api.md", "# API\n\n```{py:function} transformer_book.small.answer()\n```\n")
@@ -174,7 +201,7 @@ def built(make_book: Callable[[], SmallBook]) -> SmallBook:
     for name in others:  # the table of claims leads to every chapter that has claims
         head, _, _ = CHAPTER_TEXT.partition("# A small chapter")
         book.write(f"{name}.md", f"{head}# Another chapter\n")
-    pages = (f"book/{name}" for name in ("index", "claims", "api", "notes", "references"))
+    pages = (f"book/{name}" for name in ("index", "claims", "api", "notes", "paper", "references"))
     book.write_toc(CHAPTER, *others, *pages)
     result = book.build("-W", "-n", "--keep-going")
     assert result.returncode == 0, result.stdout

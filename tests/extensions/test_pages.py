@@ -99,6 +99,29 @@ def test_notes(page):
     assert row.select_one(".katex")
 
 
+def test_paper(page, extension):
+    parts = extension("book_tables").PARTS
+    sections = page("book/paper").select("section section")
+    assert [section.h2.find(string=True) for section in sections] == list(parts)
+    for section, places in zip(sections, parts.values(), strict=True):
+        rows = section.select("table.tb-paper tbody tr")
+        assert [row.td.strong.text.lower() for row in rows] == [f"{place.lower()}." for place in places]
+    row = page("book/paper").select_one("#paper-section-3-2-1").find_parent("tr")
+    says, here = row.select("td")
+    assert says.text.strip() == "Section 3.2.1. What section 3.2.1 says."
+    assert [mark.text for mark in here.select(".tb-relations .tb-verdict")] == ["built", "measured", "departed"]
+    assert here.select_one(".katex")
+    assert [
+        [line.strong.text, *(link["href"] for link in line.select("a"))] for line in here.select(".tb-links")
+    ] == [
+        ["Claims", "claims.html#claim-c5-1", "claims.html#claim-c5-2"],
+        ["Chapters", "../chapters/05_scaled_dot_product.html", "../chapters/01_recurrence.html"],
+        ["Code", "api.html#transformer_book.small.answer"],
+    ]
+    assert here.select_one(".tb-links code").text == "answer"
+    assert page("book/paper").select_one("#paper-table-4").find_parent("tr").select_one(".tb-relation-not-here")
+
+
 def test_thebe_is_gone_and_references_are_a_list(built, page):
     assert "thebe" not in built.page(CHAPTER).lower()
     assert page("book/references").select('[role="list"] > [role="listitem"].citation')
@@ -147,3 +170,47 @@ def test_what_does_not_fit_fails_the_build(make_book):
         "book/notes.yml, entry 5: expected the keys",
     ):
         assert message in result.stdout, f"{message}\n{result.stdout}"
+
+
+def test_what_does_not_fit_the_paper_fails_the_build(make_book, extension, paper_entry):
+    book = make_book()
+    book.write("book/paper.md", "# Paper\n\n```{paper-map}\n```\n")
+    book.write("book/claims.md", "# Claims\n\n(claim-c5-1)=\n(claim-c5-2)=\n## C5\n")
+    book.write("book/api.md", "# API\n\n```{py:function} transformer_book.small.answer()\n```\n")
+    good = paper_entry("section 3.2.1") | {"chapters": ["scaled_dot_product"]}
+    changes = {
+        "expected the keys": {"more": 1},
+        "place: expected one of section 1, section 2,": {"place": "section 3.6"},
+        "here: expected a text, got ' '": {"here": " "},
+        "code: expected a list without repetitions, got 'answer'": {"code": "answer"},
+        "claims: expected a list without repetitions": {"claims": ["C5.1", "C5.1"]},
+        "claims: expected a list from": {"claims": ["C99.1"]},
+        "chapter: expected one file chapters/NN_nowhere.md, found 0": {"chapters": ["nowhere"]},
+        "chapters: expected at least one": {"chapters": []},
+        "relation: expected some of built, measured, departed, not here; got ['done']": {"relation": ["done"]},
+        "relation: expected some of built, measured, departed, not here; got []": {"relation": []},
+        "relation: expected 'not here' to stand alone": {"relation": ["not here"]},
+        "relation: expected 'measured' where there are claims": {"relation": ["built"]},
+        "relation: expected 'measured' where there are claims, and only there": {"claims": []},
+        "relation: expected code where something is built": {"code": []},
+        "relation: expected 'built' or 'departed' where there is code": {"relation": ["measured"]},
+        "place: expected one entry for section 3.2.1, got another": {},
+    }
+    entries = [paper_entry(place) for place in extension("book_tables").PLACES if place != "section 3.2.1"]
+    first = good | {"code": ["transformer_book.small.answer", "transformer_book.small.question"]}
+    wrong = [good | change for change in changes.values()]
+    book.write("book/paper.yml", json.dumps([*entries[:-1], first, *wrong]))
+    book.write_toc(CHAPTER, "book/paper", "book/claims", "book/api", "book/references")
+
+    result = book.build("-W", "--keep-going")
+
+    assert result.returncode != 0
+    number = len(entries)
+    messages = [f"book/paper.yml, entry {number + i}: {message}" for i, message in enumerate(changes, start=1)]
+    messages += [
+        "reference target not found: transformer_book.small.question",
+        "book/paper.yml: expected an entry for section 7, found none",
+    ]
+    for message in messages:
+        assert message in result.stdout, f"{message}\n{result.stdout}"
+    assert f"{len(messages)} warnings" in result.stdout  # nothing is warned of twice, and nothing else

@@ -41,7 +41,6 @@ from transformer_book.experiments import (
     sequential_time,
     softmax_scaling,
     translation,
-    translation_recipe,
     unscaled_training,
 )
 from transformer_book.experiments._result import Claim, Result, Verdict
@@ -78,7 +77,6 @@ REGISTRY: dict[str, ModuleType] = {
     "norm_order": norm_order,
     "date_readers": date_readers,
     "translation": translation,
-    "translation_recipe": translation_recipe,
     "decoding_agreement": decoding_agreement,
     "cache_speed": cache_speed,
     "recipe_parts": recipe_parts,
@@ -156,9 +154,9 @@ def all_verdicts() -> list[Row]:
     """Judge every claim on every stored result, ordered by claim; CPU before other devices."""
     rows = []
     for name, module in REGISTRY.items():
-        first = load_result(name)
-        others = sorted(results_folder().glob(f"{name}.*.json"))
-        for result in (first, *map(Result.load, others)):
+        paths = [results_folder() / result_file(name), *sorted(results_folder().glob(f"{name}.*.json"))]
+        results = [Result.load(path) for path in paths if path.exists()]
+        for result in results or [load_result(name)]:  # which says what is missing, and how to measure it
             for claim in module.CLAIMS.values():
                 chapter = CHAPTERS[int(claim.id.removeprefix("C").partition(".")[0])]
                 rows.append(Row(claim, claim.judge(result), result, chapter))

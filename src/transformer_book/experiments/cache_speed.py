@@ -144,17 +144,16 @@ def plot(result: Result) -> Figure:
     for way, (role, marker, label) in WAYS.items():
         mean, spread = result.mean(f"tokens_{way}"), result.half_width(f"tokens_{way}")
         draw_series(axes[0], lengths, mean, spread, role, marker, label)
-    axes[0].set(yscale="log", ylabel="tokens per second", title="Speed")
+    axes[0].set(xscale="log", ylabel="tokens per second", title="Speed")
+    axes[0].set_xticks(lengths, [str(length) for length in lengths])
+    axes[0].minorticks_off()
     mib = result.mean("bytes") / 2**20
     predicted = result.mean("predicted") / 2**20
     axes[1].plot(lengths, predicted, color=PALETTE["muted"], lw=1.2, label="predicted")
     axes[1].plot(lengths, mib, color=PALETTE["query"], marker="o", lw=0, label="measured")
     axes[1].set(ylabel="MiB held", title="Memory of the cache")
-    axes[1].set_ylim(bottom=0)
     for axis in axes:
-        axis.set(xscale="log", xlabel="tokens written")
-        axis.set_xticks(lengths, [str(length) for length in lengths])
-        axis.minorticks_off()
+        axis.set(xlabel="tokens written", ylim=(0, None))
         axis.legend()
     return figure
 

@@ -159,18 +159,15 @@ def steps_to(result: Result, name: str, share: float = 0.95) -> np.ndarray:
 
 
 def table(result: Result) -> str:
-    """Lay the figures out as text: one line for each model."""
-    lines = [f"{'':>18}  weights   rate  dates read right         steps to 95 %  seconds  a step ÷ Transformer's"]
+    """Lay the figures out as text: one line for each model, the Transformer being × 1."""
+    lines = [f"{'':>18}  weights  dates read right        95 % at  seconds  a step"]
     for name in NAMES:
         exact, reached = result.array(f"exact_{name}"), steps_to(result, name)
-        some = f"{np.nanmean(reached):.0f}" if not np.isnan(reached).all() else "never"
-        if some != "never" and np.isnan(reached).any():
-            some += f" in {np.isfinite(reached).sum()} of {len(reached)}"
-        rates = "/".join(f"{rate:g}" for rate in sorted(set(result.array(f"rate_{name}"))))
+        some = f"{reached.mean():.0f}" if np.isfinite(reached).all() else "never"
         lines.append(
-            f"{MODELS[name][2]:>18}  {result.mean(f'parameters_{name}'):7,.0f}  {rates:>5}  "
-            f"{exact.mean():.4f} ({exact.min():.4f}–{exact.max():.4f})  {some:>13}  "
-            f"{result.mean(f'seconds_{name}'):7.1f}  {result.mean(f'ratio_{name}'):22.2f}"
+            f"{MODELS[name][2]:>18}  {result.mean(f'parameters_{name}'):7,.0f}  "
+            f"{exact.mean():.4f} ({exact.min():.4f}–{exact.max():.4f})  {some:>7}  "
+            f"{result.mean(f'seconds_{name}'):7.0f}  × {result.mean(f'ratio_{name}'):.2f}"
         )
     return "\n".join(lines)
 
@@ -189,7 +186,6 @@ def plot(result: Result) -> Figure:
     axes[0].set(xlabel="training step", ylabel="validation dates read right", title="On the way")
     axes[1].set_xticks(range(len(NAMES)), [MODELS[name][2].replace(" with ", "\nwith ") for name in NAMES])
     axes[1].set(ylabel="misread of 1,000 unseen dates", title="At the end", xlim=(-0.5, len(NAMES) - 0.5))
-    axes[1].set_yscale("symlog", linthresh=1)
     axes[1].set_ylim(bottom=0)
     axes[0].legend()
     return figure
@@ -203,18 +199,23 @@ def _judge(result: Result) -> Verdict:
         f"weights, a step × {float(result.mean(f'ratio_{name}')):.1f}"
         for name, values in exact.items()
     ]
-    figure = f"unseen dates read right after {result.settings['steps']} steps: {'; '.join(parts)}"
-    good = bool((exact["transformer"] >= 0.995).all())
+    reached = {name: float(steps_to(result, name).mean()) for name in NAMES}
+    figure = (
+        f"unseen dates read right after {result.settings['steps']} steps: {'; '.join(parts)}; 95 % after "
+        f"{reached['gru']:.0f}, {reached['attention']:.0f} and {reached['transformer']:.0f} steps"
+    )
+    good = all((exact[name] >= 0.995).all() for name in ("attention", "transformer"))
     fewer = all(weights[name] <= weights["transformer"] for name in ("gru", "attention"))
-    behind = bool((exact["transformer"] > exact["gru"]).all())
-    return Verdict(good and fewer and behind, figure)
+    behind = 1 - exact["gru"].mean() > 2 * (1 - exact["transformer"].mean())
+    return Verdict(bool(good and fewer and behind and 2 * reached["attention"] < reached["transformer"]), figure)
 
 
 CLAIMS = {
     "C9.1": Claim(
         "C9.1",
         "A small Transformer reads at least 99.5 % of dates of unseen days right, over 26 locales and in every "
-        "seed. A GRU with one context vector, with as many weights, steps and batches, reads fewer.",
+        "seed. So does a GRU with attention of the same size, and it gets to 95 % in less than half of the steps. "
+        "With one context vector more than twice as many dates are misread.",
         _judge,
     )
 }

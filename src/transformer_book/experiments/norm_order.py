@@ -167,11 +167,12 @@ def plot(result: Result) -> Figure:
     layers = np.arange(1, settings["depths"][-1] + 1)
     for name, way in (("pre", "pre_warm"), ("post", "post_warm")):
         gradient = result.array(f"gradient_{name}")
+        gradient /= gradient.mean(axis=1, keepdims=True)  # seeds differ in the size of all of them
         _, _, role, marker, _ = WAYS[way]
         draw_series(axes[2], layers, gradient.mean(axis=0), half_width(gradient), role, marker, f"{name}-norm")
-    axes[2].set(xlabel="decoder layer", ylabel="norm of the gradient", title="Before step 1", xticks=layers)
+    axes[2].set(xlabel="decoder layer", ylabel="gradient, against the mean", title="Before step 1", xticks=layers)
     axes[2].set_ylim(bottom=0)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 

@@ -232,20 +232,21 @@ def _judge(result: Result) -> Verdict:
         f"step {factor['rnn'].mean():.2f}, {factor['gru'].mean():.2f}, {factor['lstm'].mean():.2f} and "
         f"{factor['source'].mean():.3f}, {factor['own'].mean():.3f}; from the farthest position ∝ "
         f"length^{powers['source']:.2f} and length^{powers['own']:.2f}; trained, it names the first "
-        f"of {result.settings['length'] + 1} symbols in {recall.mean():.3f} of cases"
+        f"of {result.settings['length'] + 1} symbols in {recall.mean():.2f} of cases, {recall.min():.2f} at least"
     )
-    lost = all(falls[cell].max() < 1e-6 for cell in CELLS)
+    lost = all(falls[cell].max() < 1e-6 and factor[cell].max() < 0.7 for cell in CELLS)
     level = all(0.3 < typical[name] < 5 and abs(factor[name].mean() - 1) < 0.02 for name in WAYS)
     shared = all(-1.4 < power < -0.3 for power in powers.values())
-    return Verdict(bool(lost and level and shared and recall.min() > 0.9), figure)
+    return Verdict(bool(lost and level and shared and recall.min() > 0.5), figure)
 
 
 CLAIMS = {
     "C8.2": Claim(
         "C8.2",
-        "In a Transformer every position is one step of attention away: through the whole model the gradient is "
-        "as large at distance 100 as next door, where recurrent layers of the same width have lost it. It is "
-        "shared out, though: the longer the sequence, the less comes from each position.",
+        "In a Transformer every position is one step of attention away: through the whole model, as it starts, "
+        "the gradient does not fade with distance, where recurrent layers of the same width lose a third of it or "
+        "more at every step. It is shared out, though: the longer the sequence, the less comes from each "
+        "position. Trained, it recalls the first of 101 symbols far above chance.",
         _judge,
     )
 }

@@ -46,9 +46,9 @@ def load_benchmarks(device: str = "cpu") -> Result:
     return Result.load(path)
 
 
-def benchmarks_file(device: str) -> str:
+def benchmarks_file(device: str, name: str = NAME) -> str:
     """File name of the stored benchmarks of a device type."""
-    return f"{NAME}.json" if device == "cpu" else f"{NAME}.{device}.json"
+    return f"{name}.json" if device == "cpu" else f"{name}.{device}.json"
 
 
 def paired_ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> Ratio:

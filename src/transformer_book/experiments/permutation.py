@@ -32,7 +32,7 @@ def equivariance_error(function: Callable[[Tensor], Tensor], inputs: Tensor, ord
     Returns
     -------
     float
-        max |f(inputs[:, order]) − f(inputs)[:, order]|; zero if `function` is permutation equivariant.
+        ``max |f(inputs[:, order]) − f(inputs)[:, order]|``; zero if `function` is permutation equivariant.
     """
     with torch.no_grad():
         return float((function(inputs[:, order]) - function(inputs)[:, order]).abs().max())
