@@ -48,9 +48,9 @@ measure: environment ## Repeat every measurement in full and store the results
 	@$(BIN)/transformer-book measure all
 
 .PHONY: bench
-bench: environment ## Compare with other libraries, side by side; stored in book/results (BENCH="--quick" to try it)
-	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --requirement benchmarks/requirements.txt
-	@$(BIN)/python -m benchmarks $(BENCH)
+bench: environment ## Compare with other libraries side by side and store it (BENCH="--quick" only tries it)
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --upgrade --target _build/peers --requirement benchmarks/requirements.txt
+	@PYTHONPATH=_build/peers $(BIN)/python -m benchmarks $(BENCH)
 
 .PHONY: serve
 serve: environment ## Serve the book on http://127.0.0.1:8000 (or PORT=…) and rebuild it on change

@@ -100,6 +100,11 @@ TAMPERED = [
     ("date_readers", "C9.1", "exact_gru", put([], 0.998)),
     ("date_readers", "C9.1", "curve_attention", put([slice(0, 10)], 0.5)),
     ("date_readers", "C9.1", "parameters_gru", times(2)),
+    ("translation", "C9.2", "over_recurrent", times(-1)),
+    ("translation", "C9.2", "over_recurrent", put([1], -0.1)),
+    ("translation", "C9.2", "over_recurrent", put([3], 0.06)),
+    ("translation", "C9.2", "over_nearest", put([1], 0.0)),
+    ("translation", "C9.2", "parameters_recurrent", times(1.2)),
     ("decoding_agreement", "C9.3", "steps_float64", put([0, 0], 1e-9)),
     ("decoding_agreement", "C9.3", "cache_float64", put([1, 2], 1e-9)),
     ("decoding_agreement", "C9.3", "beam", put([0, 0], 1)),
@@ -151,7 +156,7 @@ TAMPERED = [
 
 @pytest.mark.parametrize(("name", "claim", "quantity", "change"), TAMPERED)
 def test_a_changed_result_does_not_hold(tamper, name: str, claim: str, quantity: str, change) -> None:
-    result = load_result(name)
+    result = load_result(name, "cuda" if name == "translation" else "cpu")
     judge = REGISTRY[name].CLAIMS[claim].judge
     assert judge(result).holds is True
     assert judge(tamper(result, quantity, change)).holds is False

@@ -5,7 +5,7 @@ import torch
 
 from transformer_book.experiments import Result, load_result, recipe_parts
 from transformer_book.experiments.date_models import new_reader
-from transformer_book.experiments.recipe_parts import LABELS, RECIPE, SWITCHES, gain, steps_to, token_statistics
+from transformer_book.experiments.recipe_parts import LABELS, RECIPE, SWITCHES, gain, token_statistics
 
 
 @pytest.fixture(scope="module")
@@ -53,12 +53,6 @@ def test_token_statistics_of_a_model_that_knows_nothing() -> None:
     assert confidence == pytest.approx(float(best), rel=1e-5)
     total = torch.log(torch.tensor(torch.e + count - 1)).item()
     assert nats == pytest.approx(total - 1 / 11, rel=1e-5)
-
-
-def test_steps_to_by_hand(made_up) -> None:
-    result = made_up("recipe_parts", {"curve_recipe": [[0.9, 0.95, 0.97]]}, every=50)
-    assert steps_to(result, "recipe").tolist() == [100.0]
-    assert steps_to(result, "recipe", 0.97).tolist() == [150.0]
 
 
 def test_what_is_stored_in_numbers() -> None:

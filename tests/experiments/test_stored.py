@@ -4,6 +4,7 @@ import inspect
 import random
 import re
 import shutil
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
@@ -36,10 +37,14 @@ from transformer_book.experiments import (
     rotary_distance,
     score_variance,
     softmax_scaling,
+    translation,
 )
 from transformer_book.experiments.copying_models import bits_left
+from transformer_book.experiments.translation_models import BEAM, COMMON, SIZES, training_config
+from transformer_book.tasks.bleu import signatures
 from transformer_book.tasks.sources import SourceError
 from transformer_book.training import load_asset
+from transformer_book.transformer import TransformerConfig
 
 
 def within(result: Result, live: Result, quantity: str, index: object, least: float) -> None:
@@ -52,14 +57,24 @@ def within(result: Result, live: Result, quantity: str, index: object, least: fl
 # --- what is stored ------------------------------------------------------------------------------------------
 
 
+#: Experiment → device it was measured on and seeds, where these are not the CPU and at least five.
+STORED = {"translation": ("cuda", 3), "norm_order": ("cpu", 3)}
+
+
+def device_of(name: str) -> str:
+    return STORED.get(name, ("cpu", 5))[0]
+
+
 @pytest.mark.parametrize("name", REGISTRY)
 def test_every_experiment_is_stored_in_full(name: str) -> None:
-    result = load_result(name)
+    device, seeds = STORED.get(name, ("cpu", 5))
+    result = load_result(name, device)
     assert result.name == name
-    assert len(set(result.seeds)) == len(result.seeds) >= 5
-    assert result.environment["device"] == "cpu"
+    assert len(set(result.seeds)) == len(result.seeds) >= seeds
+    assert result.environment["device"] == device
     assert set(result.environment) == {"device", "device_name", "python", "torch", "numpy", "platform"}
-    assert result.command == f"transformer-book measure {name} --seeds {len(result.seeds)} --device cpu"
+    words = rf"transformer-book measure {name} --seeds {len(result.seeds)}( --jobs \d+)? --device {device}"
+    assert re.fullmatch(words, result.command)
     assert re.fullmatch(r"[0-9a-f]{7,}\+?", result.commit)
     assert datetime.strptime(result.date, "%Y-%m-%dT%H:%M:%SZ").year >= 2026
     assert result.wall_seconds > 0
@@ -75,6 +90,15 @@ DERIVED = {
     ("gradient_through_time", "distances"): [1, *range(10, 101, 10)],
     ("mask_properties", "cut"): 12,
     ("path_length", "distances"): [1, *range(10, 101, 10)],
+    ("translation", "size"): "base",
+    ("translation", "pairs"): {"train": 31_436, "validation": 1_767, "test": 1_703},
+    ("translation", "subwords"): 8003,
+    ("translation", "points"): [300, 600, 900, 1200, 1500, 1800, 2100, 2400],
+    ("translation", "transformer"): asdict(TransformerConfig(8003, 8003, **COMMON, **SIZES["base"].transformer)),
+    ("translation", "training"): asdict(training_config(SIZES["base"], seed=0)),
+    ("translation", "beam"): BEAM,
+    ("translation", "lengths"): list(translation.LENGTHS),
+    ("translation", "signatures"): signatures(),
 }
 
 
@@ -85,12 +109,12 @@ def as_json(value: object) -> object:
 @pytest.mark.parametrize("name", REGISTRY)
 def test_the_stored_settings_are_the_defaults_of_today(name: str) -> None:
     parameters = inspect.signature(REGISTRY[name].measure).parameters
-    settings = load_result(name).settings
+    settings = load_result(name, device_of(name)).settings
     for key, stored in settings.items():
         default = DERIVED[name, key] if (name, key) in DERIVED else as_json(parameters[key].default)
         assert stored == default, key
     other = {"seeds", "device", "progress", "cells", "methods", "softmax", "attention", "scores", "make"}
-    other |= {"rotate", "sinusoids", "greedy", "beam"}
+    other |= {"rotate", "sinusoids", "greedy", "beam", "steps", "vocabulary_size", "precision"}
     assert {key for key in parameters if key not in other} <= set(settings) | other
 
 
@@ -578,5 +602,5 @@ def test_claims_are_keyed_by_their_id(name: str) -> None:
 @pytest.mark.parametrize("name", REGISTRY)
 def test_every_stored_result_can_be_drawn(name: str, tmp_path: Path) -> None:
     path = tmp_path / "figure.png"
-    REGISTRY[name].plot(load_result(name)).savefig(path)
+    REGISTRY[name].plot(load_result(name, device_of(name))).savefig(path)
     assert path.stat().st_size > 10_000

@@ -173,8 +173,8 @@ CLAIMS = {
     "C7.3": Claim(
         "C7.3",
         "Without positions a Transformer does not learn to copy; with any of three encodings it does, inside the "
-        "lengths it is trained on. Two or more symbols beyond, sinusoidal and learned positions get no string "
-        "right; rotary ones still some, the fewer the longer the string.",
+        "lengths it is trained on. Two or more symbols beyond, sinusoidal and learned positions get next to no "
+        "string right; rotary ones still some, the fewer the longer the string.",
         _judge,
     )
 }

@@ -135,28 +135,23 @@ def token_statistics(model: Transformer, count: int, seed: int) -> tuple[float, 
     return nats, (guess == wanted).float().mean().item(), best.exp().mean().item()
 
 
-def steps_to(result: Result, name: str, share: float = 0.95) -> np.ndarray:
-    """First step, by seed, at which so many validation dates are read right; NaN if never."""
-    above = result.array(f"curve_{name}") >= share  # (seeds, looks)
-    return np.where(above.any(axis=1), (above.argmax(axis=1) + 1.0) * result.settings["every"], np.nan)
-
-
 def gain(result: Result, name: str, quantity: str = "exact") -> np.ndarray:
     """By how much the recipe beats it with that switch, by seed."""
     return result.array(f"{quantity}_recipe") - result.array(f"{quantity}_{name}")
 
 
 def table(result: Result) -> str:
-    """Lay the figures out as text: one line for each switch, means and half-widths over seeds."""
-    lines = [f"{'':>20}  dates read right  averaged  steps to 95 %  nats/token  confidence − right"]
+    """Lay the figures out as text: one line for each switch, means and half-widths over seeds.
+
+    The doubt is the share of tokens that are right beyond the mean probability of the most probable one.
+    """
+    lines = [f"{'':>20}  dates read right  averaged  nats/token   doubt"]
     for name in result.settings["switches"]:
         exact, spread = float(result.mean(f"exact_{name}")), float(result.half_width(f"exact_{name}"))
-        reached = steps_to(result, name)
-        steps = "never" if np.isnan(reached).any() else f"{reached.mean():.0f}"
-        over = float(result.mean(f"confidence_{name}") - result.mean(f"right_{name}"))
+        doubt = float(result.mean(f"right_{name}") - result.mean(f"confidence_{name}"))
         lines.append(
-            f"{LABELS[name]:>20}    {exact:.3f} ± {spread:.3f}     {float(result.mean(f'averaged_{name}')):.3f}  "
-            f"{steps:>13}  {float(result.mean(f'nats_{name}')):10.4f}  {over:+18.4f}"
+            f"{LABELS[name]:>20}     {exact:.3f} ± {spread:.3f}     {float(result.mean(f'averaged_{name}')):.3f}"
+            f"  {float(result.mean(f'nats_{name}')):10.4f}  {doubt:+.3f}"
         )
     return "\n".join(lines)
 

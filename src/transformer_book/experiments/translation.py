@@ -237,16 +237,16 @@ def failures(
 
 def table(result: Result) -> str:
     """Lay the figures out as text: one line for each system, means and half-widths over seeds."""
-    lines = [f"{'':>20}  weights, M  minutes   BLEU greedy       BLEU          chrF   BLEU near   BLEU far"]
+    lines = [f"{'':>18}  M weights  min  greedy   beam of {result.settings['beam']}  chrF  near   far"]
     for system, (_, _, label) in SYSTEMS.items():
         score, spread = float(result.mean(f"bleu_{system}")), float(result.half_width(f"bleu_{system}"))
-        rest = "".join(f"{float(result.mean(f'{name}_{system}')):11.1f}" for name in ("chrf", "near", "far"))
-        start = " " * 33
+        rest = "".join(f"{float(result.mean(f'{name}_{system}')):6.1f}" for name in ("chrf", "near", "far"))
+        start = " " * 22
         if system in TRAINED:
             weights = float(result.mean(f"parameters_{system}")) / 1e6
             minutes = float(result.mean(f"seconds_{system}")) / 60
-            start = f"{weights:10.2f}{minutes:9.1f}{float(result.mean(f'greedy_{system}')):14.1f}"
-        lines.append(f"{label:>20}  {start}   {score:5.1f} ± {0 if system == 'nearest' else spread:.1f} {rest}")
+            start = f"{weights:9.2f}{minutes:5.1f}{float(result.mean(f'greedy_{system}')):8.1f}"
+        lines.append(f"{label:>18}  {start}  {score:5.1f} ± {0 if system == 'nearest' else spread:.1f}{rest}")
     return "\n".join(lines)
 
 
