@@ -22,7 +22,7 @@ from benchmarks.work import BATCHES, QUICK_SIZES, SIZES, make_batches, real_toke
 from transformer_book.device import pick_device
 from transformer_book.experiments import results_folder
 from transformer_book.experiments._result import Result, environment
-from transformer_book.experiments.peers import NAME, benchmarks_file
+from transformer_book.experiments.peers import NAME, PRECISION, benchmarks_file
 from transformer_book.files import check_writable, commit
 
 KINDS = (*CONTENDERS, "precision")
@@ -85,7 +85,7 @@ def _run(options: argparse.Namespace, device: torch.device, folder: Path | None)
         seeds, steps = (range(1), 5) if options.quick else (range(3), 600)
         result = precision.measure(seeds, device, options.command, steps)
         print("\n".join(precision.lines(result)))
-        _save(result, folder, benchmarks_file(device.type, precision.NAME))
+        _save(result, folder, benchmarks_file(device.type, PRECISION))
     return int(failed)
 
 
@@ -175,18 +175,18 @@ def compare(
     skipped = {f"{kind}/{size}/{name}": f"no package {package}" for name, package in wanted.items() if package}
     for name, reason in skipped.items():
         print(f"skipped: {name} ({reason}; make bench installs it)")
-    everyone = contestants = [
-        Contestant(kind, size, name, device, threads, quick) for name, package in wanted.items() if not package
-    ]
+    contestants: list[Contestant] = []
+    entered: dict[str, Entered] = {}
     try:
-        entered = {}
-        for contestant in tqdm(contestants, desc=f"{kind} {size}: enter", leave=False):
-            try:
-                entered[contestant.name] = contestant.entered()
+        present = [name for name, package in wanted.items() if not package]
+        for name in tqdm(present, desc=f"{kind} {size}: enter", leave=False):
+            contestants.append(Contestant(kind, size, name, device, threads, quick))
+            try:  # one after the other: all at once, they would fight for the cores
+                entered[name] = contestants[-1].entered()
             except RuntimeError as error:
-                skipped[f"{kind}/{size}/{contestant.name}"] = f"failed: {str(error).splitlines()[-1]}"
+                contestants.pop().close()
+                skipped[f"{kind}/{size}/{name}"] = f"failed: {str(error).splitlines()[-1]}"
                 print(f"{kind} {size}: {error}", file=sys.stderr)
-        contestants = [contestant for contestant in contestants if contestant.name in entered]
         check_same_work(kind, size, entered)
         estimate = rounds * sum(entry.round_seconds for entry in entered.values())
         print(f"{kind} {size}: {len(entered)} contenders, {rounds} rounds, about {estimate:.0f} s", flush=True)
@@ -199,7 +199,7 @@ def compare(
                 for contestant in order:
                     rows[contestant.name][-1].append(contestant.time(case))
     finally:
-        for contestant in everyone:
+        for contestant in contestants:
             contestant.close()
     values: dict[str, list[Any]] = {}
     for name, row in rows.items():

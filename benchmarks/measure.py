@@ -10,6 +10,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -110,10 +111,11 @@ def _serve(pipe: Connection, kind: str, size: str, name: str, device_name: str, 
         while True:
             case = pipe.recv()
             pipe.send(("done", _round(work, case, repeats[case], memory, device)))
-    except EOFError:
-        pass  # the other end has closed
+    except (EOFError, BrokenPipeError, KeyboardInterrupt):
+        pass  # the other end has closed, or says what happened
     except Exception:
-        pipe.send(("error", traceback.format_exc()))
+        with suppress(BrokenPipeError):
+            pipe.send(("error", traceback.format_exc()))
 
 
 def _round(work: Work, case: int, repeats: int, memory: "Memory", device: torch.device) -> tuple[float, int]:

@@ -10,13 +10,13 @@ from tqdm.auto import tqdm
 
 from transformer_book.device import seeded
 from transformer_book.experiments._result import Result, environment, half_width
+from transformer_book.experiments.peers import PRECISION
 from transformer_book.fast import FastTransformer
 from transformer_book.files import commit
 from transformer_book.tasks import make_task
 from transformer_book.training import TrainingConfig, learning_rate, make_batch
 from transformer_book.transformer import TransformerConfig
 
-NAME = "benchmarks_precision"
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 #: The last steps, over which losses are averaged.
 LAST = 50
@@ -52,7 +52,7 @@ def measure(
             values.setdefault(name, []).append(sum(losses[-LAST:]) / len(losses[-LAST:]))
             values.setdefault(f"{name}/losses", []).append(losses)
     return Result(
-        name=NAME,
+        name=PRECISION,
         seeds=list(seeds),
         settings={"steps": steps, "batch_size": batch_size, "last": LAST},
         values=values,

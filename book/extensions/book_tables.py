@@ -118,7 +118,7 @@ def tests_of(root: Path, name: str) -> str:
     raise ValueError(f"{name}: expected an object of a module under src, found none")
 
 
-class _Table(SphinxDirective):
+class GeneratedTable(SphinxDirective):
     """A table whose rows come from elsewhere."""
 
     columns: tuple[tuple[str, int], ...]
@@ -193,7 +193,7 @@ class _Table(SphinxDirective):
         return nodes.table("", group, classes=["tb-generated", self.label])
 
 
-class ClaimsTable(_Table):
+class ClaimsTable(GeneratedTable):
     """``{claims-table}``."""
 
     columns = (("Claim", 30), ("Measured", 30), ("Verdict", 10), ("Chapter", 15), ("Repeat it", 25))
@@ -229,7 +229,7 @@ class ClaimsTable(_Table):
             )
 
 
-class CodeIndex(_Table):
+class CodeIndex(GeneratedTable):
     """``{code-index}``."""
 
     columns = (("Object", 40), ("Shown in", 25), ("Tests", 25))
@@ -257,7 +257,7 @@ class CodeIndex(_Table):
             )
 
 
-class NotesMap(_Table):
+class NotesMap(GeneratedTable):
     """``{notes-map}``."""
 
     columns = (("The notes say", 30), ("Verdict", 10), ("What was found", 45), ("Chapter", 15))

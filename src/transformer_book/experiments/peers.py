@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from transformer_book.experiments._result import Result
 
 NAME = "benchmarks"
+PRECISION = "benchmarks_precision"
 
 
 class Ratio(NamedTuple):
@@ -25,11 +26,11 @@ class Ratio(NamedTuple):
         return f"{self.median:.2f} ({self.low:.2f} to {self.high:.2f})"
 
 
-def load_benchmarks(device: str = "cpu") -> Result:
+def load_benchmarks(device: str = "cpu", name: str = NAME) -> Result:
     """Read the stored benchmarks: a `Result` whose first axis is rounds, not seeds.
 
-    Its quantities are called ``KIND/SIZE/CONTENDER/seconds`` and ``…/bytes``, for example
-    ``training/S/fast/seconds``.
+    With `PRECISION` for a name, the trainings in two precisions, whose first axis is seeds. The quantities of the
+    benchmarks are called ``KIND/SIZE/CONTENDER/seconds`` and ``…/bytes``, for example ``training/S/fast/seconds``.
 
     Raises
     ------
@@ -40,7 +41,7 @@ def load_benchmarks(device: str = "cpu") -> Result:
     """
     from transformer_book.experiments import results_folder  # the package imports this module's neighbours
 
-    path = results_folder() / benchmarks_file(device)
+    path = results_folder() / benchmarks_file(device, name)
     if not path.exists():
         raise FileNotFoundError(f"{path}: not measured; in a checkout, run: make bench (for {device})")
     return Result.load(path)
