@@ -22,7 +22,7 @@ from benchmarks.work import BATCHES, QUICK_SIZES, SIZES, make_batches, real_toke
 from transformer_book.device import pick_device
 from transformer_book.experiments import results_folder
 from transformer_book.experiments._result import Result, environment
-from transformer_book.experiments.peers import NAME, PRECISION, benchmarks_file
+from transformer_book.experiments.peers import LEVERS, NAME, PRECISION, benchmarks_file
 from transformer_book.files import check_writable, commit
 
 KINDS = (*CONTENDERS, "precision")
@@ -75,12 +75,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, device: torch.device, folder: Path | None) -> int:
     failed = False
-    kinds = [kind for kind in options.kinds if kind != "precision"]
-    if kinds:
-        result = run_contenders(options, kinds, device)
-        print("\n".join(lines(result)))
-        _save(result, folder, benchmarks_file(device.type))
-        failed = any(reason.startswith("failed") for reason in result.settings["skipped"].values())
+    for name in (NAME, LEVERS):
+        kinds = [
+            kind for kind in options.kinds if kind in CONTENDERS and kind.startswith("levers") == (name == LEVERS)
+        ]
+        if kinds:
+            result = run_contenders(name, options, kinds, device)
+            print("\n".join(lines(result)))
+            _save(result, folder, benchmarks_file(device.type, name))
+            failed |= any(reason.startswith("failed") for reason in result.settings["skipped"].values())
     if "precision" in options.kinds:
         seeds, steps = (range(1), 5) if options.quick else (range(3), 600)
         result = precision.measure(seeds, device, options.command, steps)
@@ -113,7 +116,7 @@ def _count(word: str) -> int:
     return int(word)
 
 
-def run_contenders(options: argparse.Namespace, kinds: Sequence[str], device: torch.device) -> Result:
+def run_contenders(name: str, options: argparse.Namespace, kinds: Sequence[str], device: torch.device) -> Result:
     """Let contenders do each kind of work at each size.
 
     Raises
@@ -133,14 +136,14 @@ def run_contenders(options: argparse.Namespace, kinds: Sequence[str], device: to
             values |= found
             entries |= said
             skipped |= left_out
-    sizes = {name: (QUICK_SIZES if options.quick else SIZES)[name] for name in options.sizes}
+    sizes = {key: (QUICK_SIZES if options.quick else SIZES)[key] for key in options.sizes}
     cpu = torch.device("cpu")
     return Result(
-        name=NAME,
+        name=name,
         seeds=list(range(options.rounds)),
         settings={
-            "sizes": {name: vars(size) for name, size in sizes.items()},
-            "real_tokens": {name: real_tokens(make_batches(size, cpu)) for name, size in sizes.items()},
+            "sizes": {key: vars(size) for key, size in sizes.items()},
+            "real_tokens": {key: real_tokens(make_batches(size, cpu)) for key, size in sizes.items()},
             "batches": BATCHES,
             "lengths": list(LENGTHS),
             "threads": options.threads,

@@ -62,7 +62,7 @@ WITHOUT: dict[str, dict[str, Any]] = {
     "packing": {"Rows": AllPlaces},
     "one product for Q, K, V": {"self_attention": three_products},
     "masks from bytes": {"dropout_mask": torch_dropout},
-    "explicit attention": {"FUSED_FROM": 0},
+    "explicit attention": {"FUSED_FROM": 0, "FUSED_FROM_IN_BFLOAT16": 0},
     "gradient of copies": {"_Spread": _function(torch_indexing)},
     "gradient of dropout": {"_AddProduct": _function(torch_add)},
     "loss by chunks": {"_CrossEntropy": _function(torch_loss)},

@@ -1,7 +1,7 @@
 """The tables of the page *Benchmarks*, from the stored results.
 
 ``{benchmarks-table} KIND``
-    Who did the work of that kind (``training``, ``decoding``, ``attention``) how much faster than the first.
+    Who did that work (``training``, ``decoding``, ``attention``, ``levers``) how much faster than the first.
 ``{benchmarks-precision}``
     What training in bfloat16 reaches beside training in float32.
 
@@ -16,13 +16,14 @@ from book_tables import Cell, GeneratedTable
 from docutils import nodes
 from sphinx.application import Sphinx
 
-KINDS = ("training", "decoding", "attention")
+KINDS = ("training", "decoding", "attention", "levers", "levers, bfloat16")
 
 
 class BenchmarksTable(GeneratedTable):
     """``{benchmarks-table}``."""
 
     required_arguments = 1
+    final_argument_whitespace = True
     label = "tb-benchmarks"
 
     columns = (("Contender", 28), ("Size", 8), ("Times as fast", 26), ("Time, ms", 12), ("Memory, MiB", 12))
@@ -48,7 +49,7 @@ class BenchmarksTable(GeneratedTable):
             self.warn(f"benchmarks-table: expected one of {', '.join(KINDS)}; got {kind!r}")
             return
         try:
-            result = peers.load_benchmarks()
+            result = peers.load_benchmarks(name=peers.LEVERS if kind.startswith("levers") else peers.NAME)
         except (FileNotFoundError, ValueError) as error:
             self.warn(str(error))
             return

@@ -36,7 +36,9 @@ from transformer_book.shapes import check_ids, shape_text
 from transformer_book.transformer import Embedding, Transformer
 
 #: From this many keys on, torch's fused kernel is faster than explicit attention on a CPU; on a GPU it always is.
-FUSED_FROM = 256
+FUSED_FROM = 64
+#: The same in bfloat16, where the fused kernel's gradient is slow.
+FUSED_FROM_IN_BFLOAT16 = 256
 #: Logits held at once while the loss is computed: few enough for a CPU's cache.
 LOGITS_AT_ONCE = 2**20
 #: In bfloat16 the number of packed tokens is rounded up to a multiple of this by a few places of padding: products
@@ -448,7 +450,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
         Shape ``(B, H, T, K)``.
     """
     batch_heads = query.shape[:2]
-    if query.device.type != "cpu" or key.shape[-2] >= FUSED_FROM:
+    longest = FUSED_FROM if query.dtype.itemsize >= 4 else FUSED_FROM_IN_BFLOAT16
+    if query.device.type != "cpu" or key.shape[-2] >= longest:
         mask = bias if bias.ndim == 2 else bias.unflatten(0, batch_heads)
         return F.scaled_dot_product_attention(query, key, value, mask)
     query, key, value = (tensor.flatten(0, 1) for tensor in (query, key, value))

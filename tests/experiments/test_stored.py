@@ -47,7 +47,7 @@ from transformer_book.training import load_asset
 from transformer_book.transformer import TransformerConfig
 
 #: Stored by `make bench`, and no experiments.
-BENCHMARKS = {"benchmarks", "benchmarks_precision"}
+BENCHMARKS = {"benchmarks", "benchmarks_levers", "benchmarks_precision"}
 
 
 def within(result: Result, live: Result, quantity: str, index: object, least: float) -> None:

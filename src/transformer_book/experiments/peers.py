@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from transformer_book.experiments._result import Result
 
 NAME = "benchmarks"
+LEVERS = "benchmarks_levers"
 PRECISION = "benchmarks_precision"
 
 
@@ -29,7 +30,8 @@ class Ratio(NamedTuple):
 def load_benchmarks(device: str = "cpu", name: str = NAME) -> Result:
     """Read the stored benchmarks: a `Result` whose first axis is rounds, not seeds.
 
-    With `PRECISION` for a name, the trainings in two precisions, whose first axis is seeds. The quantities of the
+    `LEVERS` are the benchmarks of the fast form with one idea after the other switched off; `PRECISION` the
+    trainings in two precisions, whose first axis is seeds. The quantities of the
     benchmarks are called ``KIND/SIZE/CONTENDER/seconds`` and ``…/bytes``, for example ``training/S/fast/seconds``.
 
     Raises
