@@ -29,7 +29,8 @@ class BenchmarksTable(GeneratedTable):
     columns = (("Contender", 28), ("Size", 8), ("Times as fast", 26), ("Time, ms", 12), ("Memory, MiB", 12))
 
     def run(self) -> list[nodes.Node]:
-        """Build the table, with other columns for attention."""
+        """Build the table, with other columns for attention, and say where the figures come from."""
+        self.origin: list[nodes.Node] = []
         if self.arguments[0] == "attention":
             self.columns = (
                 ("Contender", 22),
@@ -38,7 +39,7 @@ class BenchmarksTable(GeneratedTable):
                 ("Forward", 25),
                 ("With gradient", 25),
             )
-        return super().run()
+        return [*super().run(), *self.origin]
 
     def rows(self) -> Iterator[Sequence[Cell]]:
         """One row for each contender and size, or length."""
@@ -53,12 +54,17 @@ class BenchmarksTable(GeneratedTable):
         except (FileNotFoundError, ValueError) as error:
             self.warn(str(error))
             return
+        peer_versions = ", ".join(f"{name} {version}" for name, version in result.settings["peers"].items())
+        self.origin = self.text(
+            f"`{result.command}`, {len(result.seeds)} rounds, {result.date[:10]}, commit {result.commit}, "
+            f"{result.environment['device_name']}; torch {result.environment['torch']}, {peer_versions}."
+        )
         for size in result.settings["sizes"]:
             names = [key.split("/")[2] for key in result.values if key.startswith(f"{kind}/{size}/")][::2]
             if not names:
                 continue
             base = result.array(f"{kind}/{size}/{names[0]}/seconds")
-            for name in names:
+            for name in names[kind == "attention" :]:
                 seconds = result.array(f"{kind}/{size}/{name}/seconds")
                 if kind == "attention":
                     for i, length in enumerate(result.settings["lengths"]):
