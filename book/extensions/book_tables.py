@@ -297,7 +297,7 @@ class NotesMap(GeneratedTable):
         return [paragraph]
 
 
-class PaperMap(Table):
+class PaperMap(GeneratedTable):
     """``{paper-map}``."""
 
     columns = (("The paper", 38), ("In this book", 62))
