@@ -51,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     options = _options(words)
-    options.command = shlex.join(["python", "-m", "benchmarks", *words])
+    said = [word for word in words if word not in ("--output", str(options.output))]  # where it goes is no matter
+    options.command = shlex.join(["python", "-m", "benchmarks", *said])
     options.threads = options.threads or torch.get_num_threads()
     options.rounds = options.rounds or (2 if options.quick else 9)
     torch.set_num_threads(options.threads)
