@@ -23,6 +23,8 @@ from notebooks.book import Book
 BOOK = Book(Path(__file__).resolve().parents[2])
 VERSIONS = Path(__file__).with_name("versions.txt")
 PACKAGE = "transformer-book"
+#: What Colab has not, and the package brings along.
+ADDED = ("colorama", "portalocker", "sacrebleu")
 PLACE = "import transformer_book\nprint(transformer_book.__file__)"
 
 
@@ -64,6 +66,11 @@ def run(command: list[str | Path], **options) -> str:
     return done.stdout
 
 
+def leave(python: Path) -> None:
+    """Take away what an earlier reader's first cell has added."""
+    run([python, "-m", "pip", "uninstall", "--quiet", "--yes", PACKAGE, *ADDED])
+
+
 def pins() -> dict[str, str]:
     """The versions of versions.txt."""
     lines = [line.strip() for line in VERSIONS.read_text(encoding="utf-8").splitlines()]
@@ -73,6 +80,11 @@ def pins() -> dict[str, str]:
 @pytest.fixture(scope="session")
 def colab_versions() -> dict[str, str]:
     return pins()
+
+
+@pytest.fixture(scope="session")
+def added() -> set[str]:
+    return set(ADDED)
 
 
 @pytest.fixture(scope="session")
@@ -96,7 +108,7 @@ def environment() -> Iterator[Environment]:
             run([sys.executable, "-m", "venv", str(folder)])
             run([python, "-m", "pip", "install", "--quiet", "--only-binary", ":all:", *requirements])
             (folder / "ready").touch()
-        run([python, "-m", "pip", "uninstall", "--quiet", "--yes", PACKAGE])
+        leave(python)
         yield Environment(python, frozen(python))
 
 
@@ -206,7 +218,7 @@ def visit(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Visit:
     committed = nbformat.read(request.param.with_suffix(".ipynb"), as_version=4)
-    run([environment.python, "-m", "pip", "uninstall", "--quiet", "--yes", PACKAGE])
+    leave(environment.python)
     before = environment.packages()
     reader = Reader(environment, repository, tmp_path_factory.mktemp("content"))
     executed, seconds = reader.runs([*committed.cells, v4.new_code_cell(PLACE)])

@@ -15,8 +15,6 @@ pytestmark = pytest.mark.colab
 
 ROOT = Path(__file__).resolve().parents[2]
 FIRST_CELL_SECONDS = 30
-#: What Colab has not, and the package brings along.
-ADDED = {"sacrebleu", "portalocker", "colorama"}
 WIDGET_TEXT = 110
 
 
@@ -35,12 +33,12 @@ def said(notebook):
     return [[text(output) for output in cell.get("outputs", [])] for cell in normalise(notebook).cells]
 
 
-def test_package_asks_for_nothing_newer_than_colab_has(colab_versions):
+def test_package_asks_for_nothing_newer_than_colab_has(colab_versions, added):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     requirements = [Requirement(text) for text in project["dependencies"]]
-    assert {requirement.name for requirement in requirements} - set(colab_versions) <= ADDED
+    assert {requirement.name for requirement in requirements} - set(colab_versions) <= added
     for requirement in requirements:
-        assert requirement.name in ADDED or requirement.specifier.contains(colab_versions[requirement.name]), (
+        assert requirement.name in added or requirement.specifier.contains(colab_versions[requirement.name]), (
             requirement
         )
 
@@ -52,10 +50,10 @@ def test_environment_has_colabs_versions(environment, colab_versions):
     assert "transformer-book" not in installed
 
 
-def test_first_cell_adds_the_package_and_changes_nothing(visit, environment):
+def test_first_cell_adds_the_package_and_changes_nothing(visit, environment, added):
     assert visit.before == environment.preinstalled
     assert {name: visit.after[name] for name in visit.before} == visit.before
-    assert set(visit.after) - set(visit.before) == {"transformer-book", *ADDED}
+    assert set(visit.after) - set(visit.before) == {"transformer-book", *added}
     assert environment.python.parents[1] in visit.place.parents
 
 
