@@ -75,10 +75,10 @@ def test_attention_needs_only_torch(python):
 
 def test_stored_results_come_with_the_package(python):
     said = python(
-        "from transformer_book.experiments import REGISTRY, load_result\n"
-        "for name, experiment in REGISTRY.items():\n"
-        "    result = load_result(name)\n"
-        "    for claim in experiment.CLAIMS.values(): print(claim.id, claim.judge(result).holds)"
+        "from transformer_book.experiments import REGISTRY, all_verdicts\n"
+        "rows = all_verdicts()\n"
+        "assert {row.result.name for row in rows} == set(REGISTRY)\n"
+        "for row in rows: print(row.claim.id, row.verdict.holds)"
     )
     lines = said.splitlines()
     assert len(lines) >= 4
