@@ -13,6 +13,8 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+for helper in (Path(__file__).parent / "support").glob("*.py"):
+    pytest.register_assert_rewrite(helper.stem)
 mpl.use("Agg")  # not through the environment: kernels that tests start would inherit it and show no figures
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests' tensors are tiny: threads only wait for each other
 

@@ -2,17 +2,11 @@
 
 import math
 
-import pytest
 import torch
+from exercise_checks import ExerciseChecks
 from torch.nn import functional as F
 
 from transformer_book.exercises import bottleneck as checks
-
-
-def first_line(capsys, check, answer) -> str:
-    assert check(answer) is None
-    return capsys.readouterr().out.partition("\n")[0]
-
 
 # Exercise 1 ---------------------------------------------------------------------------------------------
 
@@ -154,52 +148,38 @@ REACH = [
     (lambda n, a, v: right_reach(n, a, v) * 2, "✗ reach: wrong for a curve that falls"),
 ]
 
-WRONG = [
-    *((checks.check_token_accuracy, *entry) for entry in ACCURACY),
-    *((checks.check_last_state, *entry) for entry in STATE),
-    *((checks.check_forced_loss, *entry) for entry in LOSS),
-    *((checks.check_bits_left, *entry) for entry in BITS),
-    *((checks.check_reach, *entry) for entry in REACH),
-]
-RIGHT = [
-    (checks.check_token_accuracy, right_accuracy),
-    (checks.check_token_accuracy, lambda p, t: ((p == t) * (t != 0)).sum() / (t != 0).sum()),
-    (checks.check_last_state, right_state),
-    (
-        checks.check_last_state,
-        lambda s, n: s.gather(1, (n - 1)[:, None, None].expand(-1, 1, s.shape[-1]))[:, 0],
-    ),
-    (checks.check_forced_loss, right_loss),
-    (checks.check_forced_loss, lambda g, t: losses(g, t)[0][losses(g, t)[1]].mean()),
-    (checks.check_bits_left, right_bits),
-    (checks.check_bits_left, lambda g, s: math.log2(g.shape[-1]) - nats(g, s) / math.log(2)),
-    (checks.check_reach, right_reach),
-    (
-        checks.check_reach,
-        lambda n, a, v: next(
-            n[i] + (a[i] - v) / (a[i] - a[i + 1]) * (n[i + 1] - n[i]) for i in range(len(n) - 1) if a[i + 1] < v
-        ),
-    ),
-]
 
-
-@pytest.mark.parametrize("repeat", range(3))
-@pytest.mark.parametrize(("check", "answer", "message"), WRONG)
-def test_a_wrong_answer_is_rejected_by_its_name(capsys, check, answer, message: str, repeat: int) -> None:
-    assert first_line(capsys, check, answer) == message
-
-
-@pytest.mark.parametrize("repeat", range(3))
-@pytest.mark.parametrize(("check", "answer"), RIGHT)
-def test_a_right_answer_passes(capsys, check, answer, repeat: int) -> None:
-    assert first_line(capsys, check, answer).startswith("✓ ")
-
-
-@pytest.mark.parametrize("check", {check for check, _ in RIGHT})
-def test_an_unwritten_answer_says_what_is_missing(capsys, check) -> None:
-    assert first_line(capsys, check, lambda *arguments: None).startswith("○ not written yet: return ")
-
-
-def test_the_messages_differ() -> None:
-    for group in (ACCURACY, STATE, LOSS, BITS, REACH):
-        assert len({message for _, message in group}) >= len(group) - 2
+class TestChecks(ExerciseChecks):
+    TABLES = {
+        checks.check_token_accuracy: (ACCURACY, checks._TOKEN_ACCURACY),
+        checks.check_last_state: (STATE, checks._LAST_STATE),
+        checks.check_forced_loss: (LOSS, checks._FORCED_LOSS),
+        checks.check_bits_left: (BITS, checks._BITS_LEFT),
+        checks.check_reach: (REACH, checks._REACH),
+    }
+    RIGHT = {
+        checks.check_token_accuracy: [
+            right_accuracy,
+            lambda p, t: ((p == t) * (t != 0)).sum() / (t != 0).sum(),
+        ],
+        checks.check_last_state: [
+            right_state,
+            lambda s, n: s.gather(1, (n - 1)[:, None, None].expand(-1, 1, s.shape[-1]))[:, 0],
+        ],
+        checks.check_forced_loss: [
+            right_loss,
+            lambda g, t: losses(g, t)[0][losses(g, t)[1]].mean(),
+        ],
+        checks.check_bits_left: [
+            right_bits,
+            lambda g, s: math.log2(g.shape[-1]) - nats(g, s) / math.log(2),
+        ],
+        checks.check_reach: [
+            right_reach,
+            lambda n, a, v: next(
+                n[i] + (a[i] - v) / (a[i] - a[i + 1]) * (n[i + 1] - n[i])
+                for i in range(len(n) - 1)
+                if a[i + 1] < v
+            ),
+        ],
+    }

@@ -3,16 +3,11 @@
 import math
 
 import numpy as np
-import pytest
 import torch
+from exercise_checks import ExerciseChecks
+from torch.nn import functional as F
 
 from transformer_book.exercises import looking_back as checks
-
-
-def first_line(capsys, check, answer) -> str:
-    assert check(answer) is None
-    return capsys.readouterr().out.partition("\n")[0]
-
 
 # Exercise 1 ---------------------------------------------------------------------------------------------
 
@@ -108,6 +103,10 @@ SHARE = [
         lambda w, s: ((w.argmax(-1) >= s[:, 0]) & (w.argmax(-1) < s[:, 1])).float(),
         "✗ whether the largest weight lies there, not how much",
     ),
+    (
+        lambda w, s: sum(F.pad(r, (int(a), w.shape[1] - int(b))) for r, (a, b) in zip(rows(w, s), s, strict=True)),
+        "✗ summed over the rows, not over the source",
+    ),
     (lambda w, s: right_share(w, s).mean().expand(len(w)), "✗ one average for all rows"),
     (lambda w, s: right_share(w, s).sum(), "✗ share: expected shape (5,), got ()"),
 ]
@@ -151,56 +150,36 @@ FACTOR = [
     (lambda d, n: (n[-1] / n[0]) ** (1 / (d[-1] - d[0])), "✗ from the two ends only"),
 ]
 
-GROUPS = {
-    checks.check_look_back: LOOK,
-    checks.check_additive_score: ADDITIVE,
-    checks.check_share_on_span: SHARE,
-    checks.check_average_position: POSITION,
-    checks.check_step_factor: FACTOR,
-}
-WRONG = [(check, *entry) for check, group in GROUPS.items() for entry in group]
-RIGHT = [
-    (checks.check_look_back, right_look),
-    (
-        checks.check_look_back,
-        lambda q, h, m: torch.stack(
-            [(h[b, m[b]] @ q[b]).softmax(0) @ h[b, m[b]] for b in range(len(q))],
-        ),
-    ),
-    (checks.check_additive_score, right_additive),
-    (
-        checks.check_additive_score,
-        lambda q, k, a, b, v: torch.einsum("btsf,f->bts", torch.tanh(torch.add(*parts(q, k, a, b))), v),
-    ),
-    (checks.check_share_on_span, right_share),
-    (checks.check_share_on_span, lambda w, s: torch.stack([r.sum() for r in rows(w, s)])),
-    (checks.check_average_position, right_position),
-    (checks.check_average_position, lambda w: torch.einsum("ts,s->t", w, torch.arange(w.shape[1]).to(w.dtype))),
-    (checks.check_step_factor, right_factor),
-    (
-        checks.check_step_factor,
-        lambda d, n: torch.tensor(np.exp(np.polyfit(d.numpy(), np.log(n.numpy()), 1)[0])).to(n.dtype),
-    ),
-]
 
-
-@pytest.mark.parametrize("repeat", range(3))
-@pytest.mark.parametrize(("check", "answer", "message"), WRONG)
-def test_a_wrong_answer_is_rejected_by_its_name(capsys, check, answer, message: str, repeat: int) -> None:
-    assert first_line(capsys, check, answer) == message
-
-
-@pytest.mark.parametrize("repeat", range(3))
-@pytest.mark.parametrize(("check", "answer"), RIGHT)
-def test_a_right_answer_passes(capsys, check, answer, repeat: int) -> None:
-    assert first_line(capsys, check, answer).startswith("✓ ")
-
-
-@pytest.mark.parametrize("check", GROUPS)
-def test_an_unwritten_answer_says_what_is_missing(capsys, check) -> None:
-    assert first_line(capsys, check, lambda *arguments: None).startswith("○ not written yet: return ")
-
-
-def test_the_messages_differ() -> None:
-    for group in GROUPS.values():
-        assert len({message for _, message in group}) == len(group)
+class TestChecks(ExerciseChecks):
+    TABLES = {
+        checks.check_look_back: (LOOK, checks._LOOK),
+        checks.check_additive_score: (ADDITIVE, checks._ADDITIVE),
+        checks.check_share_on_span: (SHARE, checks._SHARE),
+        checks.check_average_position: (POSITION, checks._POSITION),
+        checks.check_step_factor: (FACTOR, checks._FACTOR),
+    }
+    RIGHT = {
+        checks.check_look_back: [
+            right_look,
+            lambda q, h, m: torch.stack(
+                [(h[b, m[b]] @ q[b]).softmax(0) @ h[b, m[b]] for b in range(len(q))],
+            ),
+        ],
+        checks.check_additive_score: [
+            right_additive,
+            lambda q, k, a, b, v: torch.einsum("btsf,f->bts", torch.tanh(torch.add(*parts(q, k, a, b))), v),
+        ],
+        checks.check_share_on_span: [
+            right_share,
+            lambda w, s: torch.stack([r.sum() for r in rows(w, s)]),
+        ],
+        checks.check_average_position: [
+            right_position,
+            lambda w: torch.einsum("ts,s->t", w, torch.arange(w.shape[1]).to(w.dtype)),
+        ],
+        checks.check_step_factor: [
+            right_factor,
+            lambda d, n: torch.tensor(np.exp(np.polyfit(d.numpy(), np.log(n.numpy()), 1)[0])).to(n.dtype),
+        ],
+    }

@@ -2,24 +2,11 @@
 
 import math
 
-import pytest
 import torch
-from torch import nn
+from exercise_checks import ExerciseChecks, feedback
 from torch.nn import functional as F
 
 from transformer_book.exercises import multi_head as checks
-
-
-def feedback(capsys, check, answer) -> str:
-    assert check(answer) is None
-    printed = capsys.readouterr()
-    assert printed.err == ""
-    return printed.out.rstrip("\n")
-
-
-def first_line(text: str) -> str:
-    return text.partition("\n")[0]
-
 
 # Exercise 1 ---------------------------------------------------------------------------------------------
 
@@ -291,15 +278,6 @@ GROUPED = [
     ),
 ]
 
-GROUPS = {
-    checks.check_merge_heads: (MERGE, checks._MERGE_HEADS),
-    checks.check_split_packed: (PACKED, checks._SPLIT_PACKED),
-    checks.check_multi_head: (WHOLE, checks._MULTI_HEAD),
-    checks.check_head_importance: (IMPORTANCE, checks._HEAD_IMPORTANCE),
-    checks.check_grouped_attention: (GROUPED, checks._GROUPED),
-}
-WRONG = [(check, *entry) for check, (table, _) in GROUPS.items() for entry in table]
-
 
 # Right answers ------------------------------------------------------------------------------------------
 
@@ -334,97 +312,46 @@ def head_by_head(query, source, w_query, w_key, w_value, w_output, num_heads, ma
     return output
 
 
-RIGHT = {
-    checks.check_merge_heads: [
-        right_merge,
-        lambda h: h.transpose(1, 2).reshape(h.shape[0], h.shape[2], -1),
-        lambda h: torch.einsum("bhtk->bthk", h).flatten(2),
-    ],
-    checks.check_split_packed: [
-        right_packed,
-        lambda p, n: list(right_packed(p, n)),
-        lambda p, n: p.unflatten(-1, (3, n, -1)).permute(2, 0, 3, 1, 4).unbind(),
-        lambda p, n: cut(p, 3 * n).chunk(3, dim=1),
-    ],
-    checks.check_multi_head: [whole(), by_torch, head_by_head],
-    checks.check_head_importance: [
-        right_importance,
-        lambda b, g: torch.stack([(x * y).sum((1, 2)).abs() for x, y in zip(b, g, strict=True)]).mean(0),
-    ],
-    checks.check_grouped_attention: [
-        right_grouped,
-        shared_by(neighbours),
-        lambda q, k, v: F.scaled_dot_product_attention(q, k, v, enable_gqa=True),
-        lambda q, k, v: torch.cat(
-            [
-                F.scaled_dot_product_attention(part, k[:, g : g + 1], v[:, g : g + 1])
-                for g, part in enumerate(q.chunk(k.shape[1], dim=1))
-            ],
-            dim=1,
-        ),
-    ],
-}
-
-
-# Tests --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("check", "answer", "message"), WRONG)
-def test_a_wrong_answer_is_told_its_own_mistake_every_time(capsys, check, answer, message: str) -> None:
-    for _ in range(10):
-        line = first_line(feedback(capsys, check, answer))
-        assert line.startswith(message[:-1]) if message.endswith("…") else line == message
-
-
-@pytest.mark.parametrize(
-    ("check", "answer"), [(check, answer) for check, answers in RIGHT.items() for answer in answers]
-)
-def test_a_right_answer_passes_every_time_with_the_same_text(capsys, check, answer) -> None:
-    texts = {feedback(capsys, check, answer) for _ in range(10)}
-    assert len(texts) == 1
-    assert texts.pop().startswith("✓ ")
-
-
-@pytest.mark.parametrize("check", GROUPS)
-def test_every_named_mistake_is_caught_in_some_wrong_answer(check) -> None:
-    table, exercise = GROUPS[check]
-    named = {f"✗ {mistake.wrong[0].name}" for mistake in exercise.mistakes if len(mistake.wrong) == 1}
-    assert named <= {message for _, message in table}
-
-
-@pytest.mark.parametrize("check", GROUPS)
-def test_an_unwritten_answer_says_what_is_missing(capsys, check) -> None:
-    returns = GROUPS[check][1].returns
-    assert feedback(capsys, check, lambda *inputs: None) == f"○ not written yet: return {returns}"
-
-
-@pytest.mark.parametrize("check", GROUPS)
-def test_checks_leave_the_readers_random_state_and_settings_alone(capsys, check) -> None:
-    torch.manual_seed(0)
-    expected = torch.rand(3)
-    torch.manual_seed(0)
-    torch.set_default_dtype(torch.float64)
-    try:
-        with torch.no_grad():
-            assert feedback(capsys, check, RIGHT[check][0]).startswith("✓ ")
-    finally:
-        torch.set_default_dtype(torch.float32)
-    assert torch.equal(torch.rand(3), expected)
-
-
-@pytest.mark.parametrize("check", GROUPS)
-def test_an_odd_result_is_rejected_and_raises_nothing(capsys, check) -> None:
-    for odd in (3, "heads", [], torch.tensor(1.0), torch.full((2, 5, 21), math.nan), nn.Linear(2, 3)):
-        assert feedback(capsys, check, lambda *inputs, odd=odd: odd).startswith("✗ ")
-        assert feedback(capsys, check, lambda *inputs, odd=odd: (odd, odd, odd)).startswith("✗ ")
+class TestChecks(ExerciseChecks):
+    TABLES = {
+        checks.check_merge_heads: (MERGE, checks._MERGE_HEADS),
+        checks.check_split_packed: (PACKED, checks._SPLIT_PACKED),
+        checks.check_multi_head: (WHOLE, checks._MULTI_HEAD),
+        checks.check_head_importance: (IMPORTANCE, checks._HEAD_IMPORTANCE),
+        checks.check_grouped_attention: (GROUPED, checks._GROUPED),
+    }
+    RIGHT = {
+        checks.check_merge_heads: [
+            right_merge,
+            lambda h: h.transpose(1, 2).reshape(h.shape[0], h.shape[2], -1),
+            lambda h: torch.einsum("bhtk->bthk", h).flatten(2),
+        ],
+        checks.check_split_packed: [
+            right_packed,
+            lambda p, n: list(right_packed(p, n)),
+            lambda p, n: p.unflatten(-1, (3, n, -1)).permute(2, 0, 3, 1, 4).unbind(),
+            lambda p, n: cut(p, 3 * n).chunk(3, dim=1),
+        ],
+        checks.check_multi_head: [whole(), by_torch, head_by_head],
+        checks.check_head_importance: [
+            right_importance,
+            lambda b, g: torch.stack([(x * y).sum((1, 2)).abs() for x, y in zip(b, g, strict=True)]).mean(0),
+        ],
+        checks.check_grouped_attention: [
+            right_grouped,
+            shared_by(neighbours),
+            lambda q, k, v: F.scaled_dot_product_attention(q, k, v, enable_gqa=True),
+            lambda q, k, v: torch.cat(
+                [
+                    F.scaled_dot_product_attention(part, k[:, g : g + 1], v[:, g : g + 1])
+                    for g, part in enumerate(q.chunk(k.shape[1], dim=1))
+                ],
+                dim=1,
+            ),
+        ],
+    }
 
 
 def test_a_named_mistake_says_why(capsys) -> None:
     text = feedback(capsys, checks.check_multi_head, whole(look=root_of_model))
     assert text == "✗ divided by √D, not √K\n  A head's q·k is a sum over its own width K = D/H."
-
-
-def test_the_messages_differ() -> None:
-    for _, exercise in GROUPS.values():
-        single = [mistake.wrong[0].name for mistake in exercise.mistakes if len(mistake.wrong) == 1]
-        assert len(set(single)) == len(single)

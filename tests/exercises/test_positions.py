@@ -2,24 +2,11 @@
 
 import math
 
-import pytest
 import torch
-from torch import nn
+from exercise_checks import ExerciseChecks
 
 from transformer_book.exercises import positions as checks
 from transformer_book.positions import rotate, sinusoids
-
-
-def feedback(capsys, check, answer) -> str:
-    assert check(answer) is None
-    printed = capsys.readouterr()
-    assert printed.err == ""
-    return printed.out.rstrip("\n")
-
-
-def first_line(text: str) -> str:
-    return text.partition("\n")[0]
-
 
 # Exercise 1 ---------------------------------------------------------------------------------------------
 
@@ -352,82 +339,25 @@ ALIBI = [
     (lambda n, m: lower(n, m).clamp(min=-1e9), "✗ bias: wrong for three heads"),
 ]
 
-GROUPS = {
-    checks.check_sinusoids: (SINUSOIDS, checks._SINUSOIDS),
-    checks.check_next_positions: (STEP, checks._STEP),
-    checks.check_shift: (SHIFT, checks._SHIFT),
-    checks.check_rotate_halves: (ROTATE, checks._ROTATE_HALVES),
-    checks.check_to_halves: (HALVES, checks._TO_HALVES),
-    checks.check_distance_bias: (ALIBI, checks._ALIBI),
-}
-WRONG = [(check, *entry) for check, (table, _) in GROUPS.items() for entry in table]
 
-RIGHT = {
-    checks.check_sinusoids: [sinusoids, column_by_column, complex_table],
-    checks.check_next_positions: [by_index, one_by_one, from_place(lambda keys: keys.shape[-2])],
-    checks.check_shift: [exponential, filled],
-    checks.check_rotate_halves: [usual, by_complex, by_package],
-    checks.check_to_halves: [slices, reshaped],
-    checks.check_distance_bias: [entry_by_entry, lower],
-}
-
-
-# Tests --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("check", "answer", "message"), WRONG)
-def test_a_wrong_answer_is_told_its_own_mistake_every_time(capsys, check, answer, message: str) -> None:
-    for _ in range(10):
-        line = first_line(feedback(capsys, check, answer))
-        assert line.startswith(message[:-1]) if message.endswith("…") else line == message
-
-
-@pytest.mark.parametrize(
-    ("check", "answer"), [(check, answer) for check, answers in RIGHT.items() for answer in answers]
-)
-def test_a_right_answer_passes_every_time_with_the_same_text(capsys, check, answer) -> None:
-    texts = {feedback(capsys, check, answer) for _ in range(10)}
-    assert len(texts) == 1
-    assert texts.pop().startswith("✓ ")
-
-
-@pytest.mark.parametrize("check", GROUPS)
-def test_every_named_mistake_is_caught_in_some_wrong_answer(check) -> None:
-    table, exercise = GROUPS[check]
-    named = {f"✗ {mistake.wrong[0].name}" for mistake in exercise.mistakes if len(mistake.wrong) == 1}
-    assert named <= {message for _, message in table}
-
-
-@pytest.mark.parametrize("check", GROUPS)
-def test_an_unwritten_answer_says_what_is_missing(capsys, check) -> None:
-    returns = GROUPS[check][1].returns
-    assert feedback(capsys, check, lambda *inputs: None) == f"○ not written yet: return {returns}"
-
-
-@pytest.mark.parametrize("check", GROUPS)
-def test_checks_leave_the_readers_random_state_and_settings_alone(capsys, check) -> None:
-    torch.manual_seed(0)
-    expected = torch.rand(3)
-    torch.manual_seed(0)
-    torch.set_default_dtype(torch.float64)
-    try:
-        with torch.no_grad():
-            assert feedback(capsys, check, RIGHT[check][0]).startswith("✓ ")
-    finally:
-        torch.set_default_dtype(torch.float32)
-    assert torch.equal(torch.rand(3), expected)
-
-
-@pytest.mark.parametrize("check", GROUPS)
-def test_an_odd_result_is_rejected_and_raises_nothing(capsys, check) -> None:
-    for odd in (3, "hands", [], torch.tensor(1.0), torch.full((2, 5, 21), math.nan), nn.Linear(2, 3)):
-        assert feedback(capsys, check, lambda *inputs, odd=odd: odd).startswith("✗ ")
-
-
-def test_the_messages_differ() -> None:
-    for _, exercise in GROUPS.values():
-        single = [mistake.wrong[0].name for mistake in exercise.mistakes if len(mistake.wrong) == 1]
-        assert len(set(single)) == len(single)
+class TestChecks(ExerciseChecks):
+    SAME_INPUTS = {checks.check_sinusoids, checks.check_shift}
+    TABLES = {
+        checks.check_sinusoids: (SINUSOIDS, checks._SINUSOIDS),
+        checks.check_next_positions: (STEP, checks._STEP),
+        checks.check_shift: (SHIFT, checks._SHIFT),
+        checks.check_rotate_halves: (ROTATE, checks._ROTATE_HALVES),
+        checks.check_to_halves: (HALVES, checks._TO_HALVES),
+        checks.check_distance_bias: (ALIBI, checks._ALIBI),
+    }
+    RIGHT = {
+        checks.check_sinusoids: [sinusoids, column_by_column, complex_table],
+        checks.check_next_positions: [by_index, one_by_one, from_place(lambda keys: keys.shape[-2])],
+        checks.check_shift: [exponential, filled],
+        checks.check_rotate_halves: [usual, by_complex, by_package],
+        checks.check_to_halves: [slices, reshaped],
+        checks.check_distance_bias: [entry_by_entry, lower],
+    }
 
 
 def test_the_matrix_asked_for_shifts_every_row() -> None:

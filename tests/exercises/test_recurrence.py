@@ -2,17 +2,12 @@
 
 import math
 
-import pytest
 import torch
+from exercise_checks import ExerciseChecks
 from torch import nn
 from torch.autograd.functional import jacobian
 
 from transformer_book.exercises import recurrence as checks
-
-
-def first_line(capsys, check, answer) -> str:
-    assert check(answer) is None
-    return capsys.readouterr().out.partition("\n")[0]
 
 
 def right_step(now, state, w_input, w_state, bias):
@@ -105,48 +100,37 @@ STEPS = [
     (lambda f, s: right_steps(f, s).ceil(), "✗ steps: wrong for several factors"),
 ]
 
-GROUPS = {
-    checks.check_simple_step: STEP,
-    checks.check_gated_update: UPDATE,
-    checks.check_step_jacobian: JACOBIAN,
-    checks.check_clipping: CLIP,
-    checks.check_steps_left: STEPS,
-}
-WRONG = [(check, *entry) for check, group in GROUPS.items() for entry in group]
-RIGHT = [
-    (checks.check_simple_step, right_step),
-    (checks.check_simple_step, torch_step),
-    (checks.check_gated_update, right_update),
-    (checks.check_gated_update, lambda h, n, g: n + g.sigmoid() * (h - n)),
-    (checks.check_step_jacobian, right_jacobian),
-    (checks.check_step_jacobian, lambda h, w: w - w * (h**2)[:, None]),
-    (checks.check_clipping, right_clip),
-    (checks.check_clipping, lambda g, m: g * min(1.0, m / float(g.norm()))),
-    (checks.check_steps_left, right_steps),
-    (checks.check_steps_left, lambda f, s: s.log2() / f.log2()),
-]
 
-
-@pytest.mark.parametrize("repeat", range(3))
-@pytest.mark.parametrize(("check", "answer", "message"), WRONG)
-def test_a_wrong_answer_is_rejected_by_its_name(capsys, check, answer, message: str, repeat: int) -> None:
-    assert first_line(capsys, check, answer) == message
-
-
-@pytest.mark.parametrize("repeat", range(3))
-@pytest.mark.parametrize(("check", "answer"), RIGHT)
-def test_a_right_answer_passes(capsys, check, answer, repeat: int) -> None:
-    assert first_line(capsys, check, answer).startswith("✓ ")
-
-
-@pytest.mark.parametrize("check", GROUPS)
-def test_an_unwritten_answer_says_what_is_missing(capsys, check) -> None:
-    assert first_line(capsys, check, lambda *arguments: None).startswith("○ not written yet: return ")
-
-
-def test_the_messages_differ() -> None:
-    for group in GROUPS.values():
-        assert len({message for _, message in group}) == len(group)
+class TestChecks(ExerciseChecks):
+    TABLES = {
+        checks.check_simple_step: (STEP, checks._SIMPLE_STEP),
+        checks.check_gated_update: (UPDATE, checks._UPDATE),
+        checks.check_step_jacobian: (JACOBIAN, checks._JACOBIAN),
+        checks.check_clipping: (CLIP, checks._CLIPPED),
+        checks.check_steps_left: (STEPS, checks._STEPS),
+    }
+    RIGHT = {
+        checks.check_simple_step: [
+            right_step,
+            torch_step,
+        ],
+        checks.check_gated_update: [
+            right_update,
+            lambda h, n, g: n + g.sigmoid() * (h - n),
+        ],
+        checks.check_step_jacobian: [
+            right_jacobian,
+            lambda h, w: w - w * (h**2)[:, None],
+        ],
+        checks.check_clipping: [
+            right_clip,
+            lambda g, m: g * min(1.0, m / float(g.norm())),
+        ],
+        checks.check_steps_left: [
+            right_steps,
+            lambda f, s: s.log2() / f.log2(),
+        ],
+    }
 
 
 def test_the_reference_jacobian_is_that_of_autograd() -> None:

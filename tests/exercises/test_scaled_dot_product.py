@@ -1,34 +1,15 @@
 """Mutation tests of the exercise checks: every known wrong answer gets its own message, right ones pass."""
 
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
 
 import numpy as np
-import pytest
 import torch
+from exercise_checks import ExerciseChecks, feedback, first_line
 from torch.nn import functional as F
 
 from transformer_book.exercises import scaled_dot_product as checks
 
 INF = math.inf
-
-
-class Wrong(NamedTuple):
-    check: Callable[..., None]
-    answer: Callable[..., Any]
-    message: str  # the whole first line; up to "…" where the rest is torch's own wording
-
-
-def feedback(capsys, check, answer) -> str:
-    assert check(answer) is None
-    printed = capsys.readouterr()
-    assert printed.err == ""
-    return printed.out.rstrip("\n")
-
-
-def first_line(text: str) -> str:
-    return text.partition("\n")[0]
 
 
 # Wrong answers ------------------------------------------------------------------------------------------
@@ -436,16 +417,6 @@ MERGE = [
     (lambda a, b: a.total, "✗ your function raised AttributeError: 'tuple' object has no attribute 'total'"),
 ]
 
-TABLES = {
-    checks.check_scaled_scores: SCORES,
-    checks.check_masked_weights: WEIGHTS,
-    checks.check_attention: ATTENTION,
-    checks.check_sliding_window_mask: WINDOW,
-    checks.check_offset_causal_mask: OFFSET,
-    checks.check_merge_chunks: MERGE,
-}
-WRONG = [Wrong(check, answer, message) for check, table in TABLES.items() for answer, message in table]
-
 
 # Right answers ------------------------------------------------------------------------------------------
 
@@ -526,53 +497,25 @@ def merge_guarded(first, second):
     return top, first[1] * a + second[1] * b, first[2] * a + second[2] * b
 
 
-RIGHT = {
-    checks.check_scaled_scores: [right_scores, scores_by_einsum, scores_key_by_key, scores_split_scale],
-    checks.check_masked_weights: [right_weights, weights_by_exp, weights_filled_twice, weights_renormalised],
-    checks.check_attention: [right_attention, attention_by_einsum, attention_query_by_query],
-    checks.check_sliding_window_mask: [right_window, window_by_loop, window_by_triangles],
-    checks.check_offset_causal_mask: [right_offset, offset_by_positions, offset_by_slicing],
-    checks.check_merge_chunks: [right_merge, merge_stacked, merge_guarded],
-}
-
-
-# Tests --------------------------------------------------------------------------------------------------
-
-
-def matches(line, message):
-    return line.startswith(message[:-1]) if message.endswith("…") else line == message
-
-
-@pytest.mark.parametrize("wrong", WRONG, ids=[f"{w.check.__name__}-{n}" for n, w in enumerate(WRONG)])
-def test_a_wrong_answer_is_told_its_own_mistake_every_time(capsys, wrong):
-    lines = {first_line(feedback(capsys, wrong.check, wrong.answer)) for _ in range(30)}
-    assert len(lines) == 1
-    assert matches(lines.pop(), wrong.message)
-
-
-@pytest.mark.parametrize(
-    ("check", "answer"), [(check, answer) for check, answers in RIGHT.items() for answer in answers]
-)
-def test_a_right_answer_passes_every_time_with_the_same_text(capsys, check, answer):
-    texts = {feedback(capsys, check, answer) for _ in range(30)}
-    assert len(texts) == 1
-    text = texts.pop()
-    assert text.startswith("✓ ")
-    assert "\n" not in text
-
-
-@pytest.mark.parametrize("check", TABLES)
-def test_every_named_mistake_is_caught_in_some_wrong_answer(check):
-    exercise = {
-        checks.check_scaled_scores: checks._SCALED_SCORES,
-        checks.check_masked_weights: checks._MASKED_WEIGHTS,
-        checks.check_attention: checks._ATTENTION,
-        checks.check_sliding_window_mask: checks._SLIDING_WINDOW_MASK,
-        checks.check_offset_causal_mask: checks._OFFSET_CAUSAL_MASK,
-        checks.check_merge_chunks: checks._MERGE_CHUNKS,
-    }[check]
-    named = {f"✗ {mistake.wrong[0].name}" for mistake in exercise.mistakes if len(mistake.wrong) == 1}
-    assert named <= {message for _, message in TABLES[check]}
+class TestChecks(ExerciseChecks):
+    DRAWS = 30
+    SAME_INPUTS = {checks.check_sliding_window_mask, checks.check_offset_causal_mask}
+    TABLES = {
+        checks.check_scaled_scores: (SCORES, checks._SCALED_SCORES),
+        checks.check_masked_weights: (WEIGHTS, checks._MASKED_WEIGHTS),
+        checks.check_attention: (ATTENTION, checks._ATTENTION),
+        checks.check_sliding_window_mask: (WINDOW, checks._SLIDING_WINDOW_MASK),
+        checks.check_offset_causal_mask: (OFFSET, checks._OFFSET_CAUSAL_MASK),
+        checks.check_merge_chunks: (MERGE, checks._MERGE_CHUNKS),
+    }
+    RIGHT = {
+        checks.check_scaled_scores: [right_scores, scores_by_einsum, scores_key_by_key, scores_split_scale],
+        checks.check_masked_weights: [right_weights, weights_by_exp, weights_filled_twice, weights_renormalised],
+        checks.check_attention: [right_attention, attention_by_einsum, attention_query_by_query],
+        checks.check_sliding_window_mask: [right_window, window_by_loop, window_by_triangles],
+        checks.check_offset_causal_mask: [right_offset, offset_by_positions, offset_by_slicing],
+        checks.check_merge_chunks: [right_merge, merge_stacked, merge_guarded],
+    }
 
 
 def test_a_named_mistake_says_why_and_nothing_random(capsys):
@@ -599,53 +542,6 @@ def test_a_wrong_mask_shows_the_row(capsys):
     assert "length 7, window 3: row 3 should be ○●●●○○○, is ●●●●○○○" in text
 
 
-def dots(*inputs): ...
-
-
-def unfinished(*inputs):
-    raise NotImplementedError
-
-
-def unfinished_with_a_word(*inputs):
-    raise NotImplementedError("your line here")
-
-
-STUBS = {
-    checks.check_scaled_scores: "○ not written yet: return the scores QKᵀ/√D, shape (..., T, S)",
-    checks.check_masked_weights: (
-        "○ not written yet: return the weights, shape (..., T, S), each row summing to one (or all zeros)"
-    ),
-    checks.check_attention: "○ not written yet: return the blend of values, shape (..., T, Dv)",
-    checks.check_sliding_window_mask: "○ not written yet: return the mask, boolean, shape (T, T)",
-    checks.check_offset_causal_mask: "○ not written yet: return the mask, boolean, shape (T, S)",
-    checks.check_merge_chunks: "○ not written yet: return the merged (largest, total, blend)",
-}
-
-
-@pytest.mark.parametrize("stub", [dots, unfinished, unfinished_with_a_word])
-@pytest.mark.parametrize("check", TABLES)
-def test_a_stub_is_told_what_is_missing(capsys, check, stub):
-    assert feedback(capsys, check, stub) == STUBS[check]
-
-
-@pytest.mark.parametrize("check", TABLES)
-def test_an_exception_is_reported_with_the_inputs(capsys, check):
-    def broken(*inputs):
-        raise TypeError("no such thing")
-
-    text = feedback(capsys, check, broken)
-    assert first_line(text) == "✗ your function raised TypeError: no such thing"
-    assert "\n  Called with " in text
-
-
-@pytest.mark.parametrize("check", TABLES)
-def test_a_function_of_too_many_arguments_is_reported(capsys, check):
-    def greedy(a, b, c, d, e):
-        return a
-
-    assert "greedy() missing" in first_line(feedback(capsys, check, greedy))
-
-
 def test_an_exception_without_a_word_or_with_too_many(capsys):
     def silent(query, key):
         raise KeyError
@@ -662,67 +558,6 @@ def test_torchs_own_not_implemented_error_is_no_stub(capsys):
     assert text.startswith("✗ your function raised ")
 
 
-@pytest.mark.parametrize("check", TABLES)
-def test_a_result_in_place_of_the_function_is_pointed_out(capsys, check):
-    assert first_line(feedback(capsys, check, torch.zeros(2))) == "✗ expected a function, got Tensor"
-
-
-@pytest.mark.parametrize("check", TABLES)
-def test_warnings_of_the_answer_do_not_become_errors(capsys, check):
-    def warned(*inputs):
-        torch.zeros(2, 3, 5).T  # noqa: B018 - deprecated for more than two axes, and warns
-        return RIGHT[check][0](*inputs)
-
-    assert feedback(capsys, check, warned).startswith("✓ ")
-
-
-@pytest.mark.parametrize("check", TABLES)
-def test_checks_draw_fresh_inputs_and_leave_the_readers_random_state_alone(capsys, check):
-    seen = []
-
-    def remember(*inputs):
-        seen.append(str(inputs))
-        return RIGHT[check][0](*inputs)
-
-    torch.manual_seed(0)
-    expected = torch.rand(3)
-    for _ in range(2):
-        torch.manual_seed(0)
-        feedback(capsys, check, remember)
-        assert torch.equal(torch.rand(3), expected)
-    half = len(seen) // 2
-    if check not in (checks.check_sliding_window_mask, checks.check_offset_causal_mask):
-        assert all(a != b for a, b in zip(seen[:half], seen[half:], strict=True))
-
-
-@pytest.mark.parametrize("check", TABLES)
-def test_checks_work_under_no_grad_and_another_default_dtype(capsys, check):
-    torch.set_default_dtype(torch.float64)
-    try:
-        with torch.no_grad():
-            assert feedback(capsys, check, RIGHT[check][0]).startswith("✓ ")
-    finally:
-        torch.set_default_dtype(torch.float32)
-
-
-@pytest.mark.parametrize("check", TABLES)
-def test_checks_work_where_the_default_device_is_another(capsys, check):
-    with torch.device("meta"):
-        assert feedback(capsys, check, RIGHT[check][0]).startswith("✓ ")
-
-
 def test_a_result_on_another_device_is_pointed_out(capsys):
     text = feedback(capsys, checks.check_sliding_window_mask, lambda n, w: right_window(n, w).to("meta"))
     assert first_line(text) == "✗ mask: expected a tensor on cpu, got one on meta"
-
-
-ODD = [3, "scores", ..., [], {}, np.ones(3), torch.tensor(1.0), torch.zeros(0), torch.full((7, 11), math.nan)]
-ODD += [torch.zeros(7, 11, dtype=dtype) for dtype in (torch.complex64, torch.int64, torch.bfloat16, torch.bool)]
-ODD += [torch.ones(7, 11).to_sparse(), torch.ones(7, 7).to_sparse(), torch.ones(5, 13).to_sparse()]
-
-
-@pytest.mark.parametrize("check", TABLES)
-def test_an_odd_result_is_rejected_and_raises_nothing(capsys, check):
-    for odd in ODD:
-        assert feedback(capsys, check, lambda *inputs, odd=odd: odd).startswith("✗ ")
-        assert feedback(capsys, check, lambda *inputs, odd=odd: (odd, odd, odd)).startswith("✗ ")

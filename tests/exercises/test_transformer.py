@@ -1,27 +1,13 @@
 """Mutation tests of the exercise checks: every known wrong answer gets its own message, right ones pass."""
 
-import math
-
-import pytest
 import torch
+from exercise_checks import ExerciseChecks, feedback
 from torch import nn
 from torch.nn import functional as F
 
 from transformer_book.exercises import transformer as checks
 from transformer_book.experiments.parameter_count import by_formula
 from transformer_book.transformer import TransformerConfig
-
-
-def feedback(capsys, check, answer) -> str:
-    assert check(answer) is None
-    printed = capsys.readouterr()
-    assert printed.err == ""
-    return printed.out.rstrip("\n")
-
-
-def first_line(text: str) -> str:
-    return text.partition("\n")[0]
-
 
 # Exercise 1 ---------------------------------------------------------------------------------------------
 
@@ -247,15 +233,6 @@ LOGIT = [
     (lambda w, *a: right_parts(w.detach(), *a), "✗ right values, but no gradient reaches writes"),
 ]
 
-GROUPS = {
-    checks.check_layer_norm: (NORM, checks._LAYER_NORM),
-    checks.check_pre_norm: (BLOCK, checks._PRE_NORM),
-    checks.check_decoder_mask: (MASK, checks._DECODER_MASK),
-    checks.check_parameters: (COUNT, checks._PARAMETERS),
-    checks.check_logit_parts: (LOGIT, checks._LOGIT_PARTS),
-}
-WRONG = [(check, *entry) for check, (table, _) in GROUPS.items() for entry in table]
-
 
 # Right answers ------------------------------------------------------------------------------------------
 
@@ -280,66 +257,22 @@ def one_by_one(writes, weight, readout, eps):
     return torch.stack(rows)
 
 
-RIGHT = {
-    checks.check_layer_norm: [by_hand(), lambda x, w, b, e: F.layer_norm(x, w.shape, w, b, e)],
-    checks.check_pre_norm: [around(pre), by_module],
-    checks.check_decoder_mask: [right_mask, built()],
-    checks.check_parameters: [right_number, counted],
-    checks.check_logit_parts: [right_parts, one_by_one],
-}
-
-
-# Tests --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("check", "answer", "message"), WRONG)
-def test_a_wrong_answer_is_told_its_own_mistake_every_time(capsys, check, answer, message: str) -> None:
-    for _ in range(10):
-        line = first_line(feedback(capsys, check, answer))
-        assert line.startswith(message[:-1]) if message.endswith("…") else line == message
-
-
-@pytest.mark.parametrize(
-    ("check", "answer"), [(check, answer) for check, answers in RIGHT.items() for answer in answers]
-)
-def test_a_right_answer_passes_every_time_with_the_same_text(capsys, check, answer) -> None:
-    texts = {feedback(capsys, check, answer) for _ in range(10)}
-    assert len(texts) == 1
-    assert texts.pop().startswith("✓ ")
-
-
-@pytest.mark.parametrize("check", GROUPS)
-def test_every_named_mistake_is_caught_in_some_wrong_answer(check) -> None:
-    table, exercise = GROUPS[check]
-    named = {f"✗ {mistake.wrong[0].name}" for mistake in exercise.mistakes if len(mistake.wrong) == 1}
-    assert named <= {message for _, message in table}
-
-
-@pytest.mark.parametrize("check", GROUPS)
-def test_an_unwritten_answer_says_what_is_missing(capsys, check) -> None:
-    returns = GROUPS[check][1].returns
-    assert feedback(capsys, check, lambda *inputs: None) == f"○ not written yet: return {returns}"
-
-
-@pytest.mark.parametrize("check", GROUPS)
-def test_checks_leave_the_readers_random_state_and_settings_alone(capsys, check) -> None:
-    torch.manual_seed(0)
-    expected = torch.rand(3)
-    torch.manual_seed(0)
-    torch.set_default_dtype(torch.float64)
-    try:
-        with torch.no_grad():
-            assert feedback(capsys, check, RIGHT[check][0]).startswith("✓ ")
-    finally:
-        torch.set_default_dtype(torch.float32)
-    assert torch.equal(torch.rand(3), expected)
-
-
-@pytest.mark.parametrize("check", GROUPS)
-def test_an_odd_result_is_rejected_and_raises_nothing(capsys, check) -> None:
-    for odd in (3, "heads", [], torch.tensor(1.0), torch.full((2, 5, 21), math.nan), nn.Linear(2, 3)):
-        assert feedback(capsys, check, lambda *inputs, odd=odd: odd).startswith("✗ ")
-        assert feedback(capsys, check, lambda *inputs, odd=odd: (odd, odd, odd)).startswith("✗ ")
+class TestChecks(ExerciseChecks):
+    SAME_INPUTS = {checks.check_decoder_mask, checks.check_parameters}
+    TABLES = {
+        checks.check_layer_norm: (NORM, checks._LAYER_NORM),
+        checks.check_pre_norm: (BLOCK, checks._PRE_NORM),
+        checks.check_decoder_mask: (MASK, checks._DECODER_MASK),
+        checks.check_parameters: (COUNT, checks._PARAMETERS),
+        checks.check_logit_parts: (LOGIT, checks._LOGIT_PARTS),
+    }
+    RIGHT = {
+        checks.check_layer_norm: [by_hand(), lambda x, w, b, e: F.layer_norm(x, w.shape, w, b, e)],
+        checks.check_pre_norm: [around(pre), by_module],
+        checks.check_decoder_mask: [right_mask, built()],
+        checks.check_parameters: [right_number, counted],
+        checks.check_logit_parts: [right_parts, one_by_one],
+    }
 
 
 def test_a_named_mistake_says_why(capsys) -> None:
@@ -347,9 +280,3 @@ def test_a_named_mistake_says_why(capsys) -> None:
     assert text == (
         "✗ ε added to the standard deviation, not to the variance\n  ε stands inside the root: √(variance + ε)."
     )
-
-
-def test_the_messages_differ() -> None:
-    for _, exercise in GROUPS.values():
-        single = [mistake.wrong[0].name for mistake in exercise.mistakes if len(mistake.wrong) == 1]
-        assert len(set(single)) == len(single)

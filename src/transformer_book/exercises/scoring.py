@@ -311,7 +311,7 @@ def check_wins(answer: Callable[[Tensor, Tensor], Tensor]) -> None:
     def inputs(queries: int, keys: int, width: int) -> dict[str, Tensor]:
         return {"query": draw.normal(queries, width), "key": draw.normal(keys, width)}
 
-    corners = torch.tensor([[-1.0, -1], [-1, 1], [1, -1], [1, 1]], device="cpu")
+    corners = torch.tensor([[-1.0, -1], [-1, 1], [1, -1], [1, 1]], dtype=torch.float32, device="cpu")
     inside = draw.uniform(-0.8, 0.8, 3, 2)
     cases = (
         Case("for 31 queries", inputs(31, 7, 5), "For each query the key with the largest score."),

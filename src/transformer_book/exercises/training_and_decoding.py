@@ -96,7 +96,11 @@ def check_schedule(answer: Callable[[Tensor, int, int], Tensor]) -> None:
     draw = Draw()
 
     def inputs(count: int, d_model: int, warmup: int, dtype: torch.dtype = torch.float32) -> dict[str, object]:
-        return {"step": torch.arange(1, count + 1, dtype=dtype), "d_model": d_model, "warmup": warmup}
+        return {
+            "step": torch.arange(1, count + 1, dtype=dtype, device="cpu"),
+            "d_model": d_model,
+            "warmup": warmup,
+        }
 
     cases = (
         Case("before, at and after the end of the warm-up", inputs(11, 16, 5), "Equation 3 of the paper."),
@@ -204,7 +208,7 @@ def check_smoothed_loss(answer: Callable[[Tensor, Tensor, float], Tensor]) -> No
     def inputs(
         count: int, vocabulary: int, smoothing: float, std: float = 1.0, **kind: object
     ) -> dict[str, object]:
-        target = torch.randint(vocabulary, (count,), generator=draw.generator)
+        target = torch.randint(vocabulary, (count,), generator=draw.generator, device="cpu")
         logits = draw.normal(count, vocabulary, std=std, **kind)  # type: ignore[arg-type]
         return {"logits": logits, "target": target, "smoothing": smoothing}
 
@@ -389,9 +393,9 @@ def check_beam_step(answer: Callable[[Tensor, Tensor, int], Triple]) -> None:
         return {"totals": draw.uniform(-3.0, -1.0, beams, dtype=dtype), "steps": steps, "size": size}
 
     favourite = inputs(3, 5, 3)
-    favourite["totals"] = torch.tensor([-30.0, -1.0, -30.0])
+    favourite["totals"] = torch.tensor([-30.0, -1.0, -30.0], dtype=torch.float32, device="cpu")
     cases = (
-        Case("from several", inputs(3, 5, 3), "The best of all W · V continuations, best first."),
+        Case("from several", inputs(5, 7, 5), "The best of all W · V continuations, best first."),
         Case("from one beginning", inputs(1, 7, 3), "The best next tokens, best first; all have parent 0."),
         Case("where one beginning is far ahead", favourite, "All of the best may continue the same one."),
         Case("in float64", inputs(3, 7, 2, torch.float64), _DTYPE),
@@ -487,7 +491,7 @@ def check_top_p(answer: Callable[[Tensor, float], Tensor]) -> None:
     def inputs(*shape: int, p: float, dtype: torch.dtype = torch.float32) -> dict[str, object]:
         return {"probabilities": draw.normal(*shape, std=1.5, dtype=dtype).softmax(-1), "p": p}
 
-    by_hand = torch.tensor([0.1, 0.3, 0.2, 0.4])
+    by_hand = torch.tensor([0.1, 0.3, 0.2, 0.4], dtype=torch.float32, device="cpu")
     cases = (
         Case("for 0.1, 0.3, 0.2, 0.4 and p 0.5", {"probabilities": by_hand, "p": 0.5}, "Kept: 0.4 and 0.3."),
         Case("for one token above p", {"probabilities": by_hand, "p": 0.35}, "The first token stays, alone."),
@@ -568,7 +572,7 @@ def check_cache_bytes(answer: Callable[[Tensor, int, int, int, int], Tensor]) ->
 
     def inputs(source_length: int, num_layers: int, batch_size: int) -> dict[str, object]:
         width = 4 * draw.whole(5, 40)
-        length = torch.tensor([1, 5, 11])
+        length = torch.tensor([1, 5, 11], device="cpu")
         sizes = {"source_length": source_length, "d_model": width}
         return {"length": length, **sizes, "num_layers": num_layers, "batch_size": batch_size}
 

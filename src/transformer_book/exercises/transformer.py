@@ -4,6 +4,7 @@ Each check takes the reader's function, calls it on fresh random inputs and prin
 names the mistake. Axis letters are those of `transformer_book.shapes`; masks are boolean, True = may attend.
 """
 
+import functools
 from collections.abc import Callable
 
 import torch
@@ -332,7 +333,7 @@ def check_decoder_mask(answer: Callable[[Tensor, int], Tensor]) -> None:
     """
 
     def inputs(ids: list[int], pad_id: int) -> dict[str, object]:
-        return {"ids": torch.tensor(ids), "pad_id": pad_id}
+        return {"ids": torch.tensor(ids, device="cpu"), "pad_id": pad_id}
 
     cases = (
         Case(
@@ -436,6 +437,7 @@ def check_parameters(answer: Callable[[int, int, int, int], int]) -> None:
     """
     draw = Draw()
 
+    @functools.wraps(answer)
     def as_tensor(*sizes: int) -> object:
         number = answer(*sizes)
         whole = isinstance(number, int | float) and not isinstance(number, bool)
