@@ -127,6 +127,22 @@ def built(project, sphinx):
     return target
 
 
+@pytest.fixture(scope="module")
+def folder(request, make_project, sphinx):
+    """Give the folder of the built page that the module names as PAGE."""
+    source = make_project(request.module.PAGE)
+    target = source.with_name("html")
+    done = sphinx(source, target)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return target
+
+
+@pytest.fixture
+def page(folder, open_page):
+    """Give that page, opened."""
+    return open_page(folder / "index.html")
+
+
 @pytest.fixture
 def open_page(browser):
     """Open a file with no network, and check afterwards that nothing was asked of it and nothing complained."""
@@ -161,6 +177,7 @@ def frame_times():
 
     def measure(page, control, frame):
         session = page.context.new_cdp_session(page)
+        element = control.element_handle()  # found once: looking for it is work of the test, not of the frame
         session.send("Performance.enable", {"timeDomain": "threadTicks"})
 
         def scripting():
@@ -169,7 +186,7 @@ def frame_times():
 
         stamps = [scripting()]
         for number in range(50):
-            control.evaluate(frame, number)
+            element.evaluate(frame, number)
             stamps.append(scripting())
         return [after - before for before, after in pairwise(stamps)]
 

@@ -1,10 +1,7 @@
 """Soft lookup and Heads at work in a browser, offline from a file: pointer, keyboard, both widths, both themes."""
 
-import re
-from statistics import median
-
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from widget_pages import WidgetPage, notebook_page, said, view
 
 from transformer_book.widgets import Heads, SoftLookup
 
@@ -17,35 +14,8 @@ lookup = SoftLookup()
 model = new_reader(3, num_encoder_layers=2, num_decoder_layers=2)
 heads = Heads(["3 may 2026", "2026年11月23日", "poniedziałek, 23 listopada 2026"], model, Dates())
 """
-PAGE = f"""---
-kernelspec: {{name: python3, display_name: Python 3}}
-file_format: mystnb
----
-# Attention
-
-```{{code-cell}} ipython3
-{MODELS}
-lookup
-```
-
-```{{code-cell}} ipython3
-heads
-```
-
-```{{code-cell}} ipython3
-lookup
-```
-"""
+PAGE = notebook_page("Attention", f"{MODELS}\nlookup", "heads", "lookup")
 LOOKUP, HEADS, SECOND = 0, 1, 2  # the views on the page, in order
-
-
-@pytest.fixture(scope="module")
-def folder(make_project, sphinx):
-    source = make_project(PAGE)
-    target = source.with_name("html")
-    done = sphinx(source, target)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return target
 
 
 @pytest.fixture(scope="module")
@@ -54,19 +24,6 @@ def twin() -> Heads:
     names = {}
     exec(MODELS, names)
     return names["heads"]
-
-
-@pytest.fixture
-def page(folder, open_page):
-    return open_page(folder / "index.html")
-
-
-def view(page, number):
-    return page.locator(".tb-widget").nth(number)
-
-
-def said(page, number):
-    return view(page, number).locator("p[aria-live]").inner_text()
 
 
 def shares(page):
@@ -223,35 +180,19 @@ def test_small_pictures_hold_the_weights_in_the_theme_s_colour(folder, browser, 
     page.close()
 
 
-@pytest.mark.parametrize(("width", "theme"), [(390, "light"), (390, "dark"), (1280, "light"), (1280, "dark")])
-def test_fits_the_screen_and_axe_finds_nothing(folder, open_page, width, theme):
-    page = open_page(folder / "index.html", width=width, theme=theme)
-    view(page, HEADS).get_by_label("reads").select_option("2")
-    view(page, LOOKUP).get_by_label("bilinear", exact=True).check()
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    found = Axe().run(page, context=".tb-widget", options={"preload": False, "resultTypes": ["violations"]})
-    assert found.violations_count == 0, found.generate_report()
-
-
-FRAME = """(input, i) => {
-    input.value = input.min * 1 + ((i * 7) % 19) / 19 * (input.max - input.min);
-    input.dispatchEvent(new Event("input", { bubbles: true }));
-}"""
-
-
-def test_a_frame_takes_at_most_16_ms(page, frame_times):
-    view(page, HEADS).get_by_label("reads").select_option("2")
-    controls = {
-        "query": view(page, LOOKUP).get_by_label("x", exact=True),  # draws both of its views
-        "row": view(page, HEADS).get_by_role("slider").first,
+class TestPage(WidgetPage):
+    ALTERNATIVES = {
+        LOOKUP: r"a query at \(1\.2, 0\.4\) among 5 keys, compared by the dot product\. Weights: A ",
+        HEADS: "24 heads of a Transformer that reads '3 may 2026' and writes '",
     }
-    for name, control in controls.items():
-        times = frame_times(page, control, FRAME)
-        assert 0 < median(times) <= 16, (name, sorted(times))
 
+    def crowd(self, page):
+        view(page, HEADS).get_by_label("reads").select_option("2")
+        view(page, LOOKUP).get_by_label("bilinear", exact=True).check()
 
-def test_without_javascript_the_text_stays(folder, open_page):
-    page = open_page(folder / "index.html", java_script_enabled=False)
-    texts = page.locator(".tb-widget-alternative").all_inner_texts()
-    assert texts[LOOKUP].startswith("a query at (1.2, 0.4) among 5 keys, compared by the dot product. Weights: A ")
-    assert re.match(r"24 heads of a Transformer that reads '3 may 2026' and writes '", texts[HEADS])
+    def controls(self, page):
+        view(page, HEADS).get_by_label("reads").select_option("2")
+        return {
+            "query": view(page, LOOKUP).get_by_label("x", exact=True),  # draws both of its views
+            "row": view(page, HEADS).get_by_role("slider").first,
+        }

@@ -1,52 +1,18 @@
 """Position clock at work in a browser, offline from a file: mouse, keyboard, both widths, both themes."""
 
-from statistics import median
-
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from widget_pages import WidgetPage, notebook_page, said, view
 
 from transformer_book.widgets import PositionClock
 
-PAGE = """---
-kernelspec: {name: python3, display_name: Python 3}
-file_format: mystnb
----
-# Positions
-
-```{code-cell} ipython3
+CELL = """
 from transformer_book.widgets import PositionClock
 
 clock = PositionClock()
 clock
-```
-
-```{code-cell} ipython3
-clock
-```
 """
+PAGE = notebook_page("Positions", CELL, "clock")
 KINDS = {"sinusoidal": "sinusoids", "added": "content + sinusoids", "rotary": "rotary"}
-
-
-@pytest.fixture(scope="module")
-def folder(make_project, sphinx):
-    source = make_project(PAGE)
-    target = source.with_name("html")
-    done = sphinx(source, target)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return target
-
-
-@pytest.fixture
-def page(folder, open_page):
-    return open_page(folder / "index.html")
-
-
-def view(page, number=0):
-    return page.locator(".tb-widget").nth(number)
-
-
-def said(page, number=0):
-    return view(page, number).locator("p[aria-live]").inner_text()
 
 
 def score(page):
@@ -109,31 +75,15 @@ def test_hands_stand_at_their_angles(page):
     assert (x / 28, -y / 28) == pytest.approx((float(row[0]), float(row[1])), abs=1e-5)
 
 
-@pytest.mark.parametrize(("width", "theme"), [(390, "light"), (390, "dark"), (1280, "light"), (1280, "dark")])
-def test_fits_the_screen_and_axe_finds_nothing(folder, open_page, width, theme):
-    page = open_page(folder / "index.html", width=width, theme=theme)
-    view(page).get_by_label("64", exact=True).check()
-    view(page).get_by_label("rotary", exact=True).check()
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    found = Axe().run(page, context=".tb-widget", options={"preload": False, "resultTypes": ["violations"]})
-    assert found.violations_count == 0, found.generate_report()
+class TestPage(WidgetPage):
+    ALTERNATIVES = {0: "8 dials, one for each pair of coordinates, with a hand for position 20 and one for"}
 
+    def crowd(self, page):
+        view(page).get_by_label("64", exact=True).check()
+        view(page).get_by_label("rotary", exact=True).check()
 
-FRAME = """(input, i) => {
-    input.value = input.min * 1 + ((i * 7) % 19) / 19 * (input.max - input.min);
-    input.dispatchEvent(new Event("input", { bubbles: true }));
-}"""
-
-
-def test_a_frame_takes_at_most_16_ms(page, frame_times):
-    view(page).get_by_label("64", exact=True).check()
-    view(page).get_by_label("rotary", exact=True).check()
-    for name in ("first", "second", "both"):
-        times = frame_times(page, view(page).get_by_label(name), FRAME)  # draws both views
-        assert 0 < median(times) <= 16, (name, sorted(times))
-
-
-def test_without_javascript_the_text_stays(folder, open_page):
-    page = open_page(folder / "index.html", java_script_enabled=False)
-    text = page.locator(".tb-widget-alternative").first.inner_text()
-    assert text.startswith("8 dials, one for each pair of coordinates, with a hand for position 20 and one for")
+    def controls(self, page):
+        self.crowd(page)
+        return {
+            name: view(page).get_by_label(name) for name in ("first", "second", "both")
+        }  # both views are drawn

@@ -1,9 +1,7 @@
 """Data flow at work in a browser, offline from a file: pointer, keyboard, playing, both widths, both themes."""
 
-from statistics import median
-
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from widget_pages import WidgetPage, notebook_page, said
 
 from transformer_book.widgets import DataFlow
 
@@ -15,26 +13,7 @@ from transformer_book.widgets import DataFlow
 model = new_reader(3, num_encoder_layers=2, num_decoder_layers=2)
 flow = DataFlow(["3 may 2026", "poniedziałek, 23 listopada 2026"], model, Dates())
 """
-PAGE = f"""---
-kernelspec: {{name: python3, display_name: Python 3}}
-file_format: mystnb
----
-# Data flow
-
-```{{code-cell}} ipython3
-{MODEL}
-flow
-```
-"""
-
-
-@pytest.fixture(scope="module")
-def folder(make_project, sphinx):
-    source = make_project(PAGE)
-    target = source.with_name("html")
-    done = sphinx(source, target)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return target
+PAGE = notebook_page("Data flow", f"{MODEL}\nflow")
 
 
 @pytest.fixture(scope="module")
@@ -43,15 +22,6 @@ def twin() -> DataFlow:
     names = {}
     exec(MODEL, names)
     return names["flow"]
-
-
-@pytest.fixture
-def page(folder, open_page):
-    return open_page(folder / "index.html")
-
-
-def said(page):
-    return page.locator(".tb-widget p[aria-live]").inner_text()
 
 
 def press(page, name):
@@ -131,29 +101,12 @@ def test_it_plays_until_the_end_and_pauses(page, twin):
     assert page.get_by_role("button", name="Play", exact=True).is_visible()
 
 
-@pytest.mark.parametrize(("width", "theme"), [(390, "light"), (390, "dark"), (1280, "light"), (1280, "dark")])
-def test_fits_the_screen_and_axe_finds_nothing(folder, open_page, width, theme):
-    page = open_page(folder / "index.html", width=width, theme=theme)
-    page.get_by_label("reads").select_option("1")
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    found = Axe().run(page, context=".tb-widget", options={"preload": False, "resultTypes": ["violations"]})
-    assert found.violations_count == 0, found.generate_report()
+class TestPage(WidgetPage):
+    ALTERNATIVES = {0: "a Transformer reads '3 may 2026' and writes '"}
 
+    def crowd(self, page):
+        page.get_by_label("reads").select_option("1")
 
-FRAME = """(input, i) => {
-    input.value = input.min * 1 + ((i * 7) % 19) / 19 * (input.max - input.min);
-    input.dispatchEvent(new Event("input", { bubbles: true }));
-}"""
-
-
-def test_a_frame_takes_at_most_16_ms(page, frame_times):
-    page.get_by_label("reads").select_option("1")
-    for name in ("stop", "encoder: follow"):
-        times = frame_times(page, page.get_by_label(name, exact=True), FRAME)
-        assert 0 < median(times) <= 16, (name, sorted(times))
-
-
-def test_without_javascript_the_text_stays(folder, open_page):
-    page = open_page(folder / "index.html", java_script_enabled=False)
-    text = page.locator(".tb-widget-alternative").inner_text()
-    assert text.startswith("a Transformer reads '3 may 2026' and writes '")
+    def controls(self, page):
+        page.get_by_label("reads").select_option("1")
+        return {name: page.get_by_label(name, exact=True) for name in ("stop", "encoder: follow")}

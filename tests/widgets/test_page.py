@@ -1,16 +1,21 @@
 """The published page: what the extension writes, and the widgets at work in a browser, offline from a file."""
 
 import re
-from statistics import median
 
 import nbformat
 import pytest
 import torch
-from axe_playwright_python.sync_playwright import Axe
+from widget_pages import WidgetPage, view
 
 from transformer_book.attention import causal_mask, scaled_dot_product_attention
 
 WHY, BOXED, ALONE = 0, 1, 2  # the views on the page, in order
+TIMED = ((WHY, "width d"), (WHY, "keys"), (ALONE, "q₀"))
+
+
+@pytest.fixture(scope="module")
+def folder(built):
+    return built
 
 
 def page_data(folder):
@@ -18,10 +23,6 @@ def page_data(folder):
     return re.search(r'<script type="application/json" id="tb-widget-data">(.*?)</script>', text, re.DOTALL).group(
         1
     )
-
-
-def view(page, number):
-    return page.locator(".tb-widget").nth(number)
 
 
 def cell(page, number, matrix, row, column):
@@ -104,11 +105,6 @@ def test_every_view_is_mounted_in_place_of_its_text(built, open_page):
     boxes = page.locator(".tb-widget")
     assert [boxes.nth(i).get_attribute("data-tb-mounted") for i in range(boxes.count())] == ["true"] * 3
     assert page.locator(".tb-widget-alternative:visible").count() == 0
-
-
-def test_without_javascript_the_text_stays(built, open_page):
-    page = open_page(built / "index.html", java_script_enabled=False)
-    assert page.locator(".tb-widget-alternative:visible").count() == 3
 
 
 def test_width_dial_answers_keyboard_and_mouse(built, open_page):
@@ -256,19 +252,6 @@ def test_dragged_query_gives_the_packages_numbers(built, open_page):
     close(scaled_dot_product_attention(query * 3**0.5, key, value)[0])
 
 
-@pytest.mark.parametrize(("width", "theme"), [(390, "light"), (1280, "dark")])
-def test_fits_the_screen_and_axe_finds_nothing(built, open_page, width, theme):
-    page = open_page(built / "index.html", width=width, theme=theme)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    spilling = (
-        "cells => cells.filter(cell => cell.scrollWidth > cell.clientWidth + 1).map(cell => cell.textContent)"
-    )
-    assert page.locator(".tb-walk-cell").evaluate_all(spilling) == []
-    # No preload: it would fetch the page's style sheets, which a browser forbids to a page opened from a file.
-    found = Axe().run(page, context=".tb-widget", options={"preload": False, "resultTypes": ["violations"]})
-    assert found.violations_count == 0, found.generate_report()
-
-
 def test_reduced_motion_and_focus_ring(built, open_page):
     moving = "node => getComputedStyle(node).transitionDuration"
     for preference, duration in {"reduce": "0s", "no-preference": "0.12s"}.items():
@@ -282,22 +265,6 @@ def test_reduced_motion_and_focus_ring(built, open_page):
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
 
 
-@pytest.mark.parametrize(("number", "label"), [(WHY, "width d"), (WHY, "keys"), (ALONE, "q₀")])
-def test_a_frame_takes_at_most_16_ms(built, open_page, number, label):
-    page = open_page(built / "index.html")
-    slider = view(page, number).get_by_label(label)
-    times = slider.evaluate(
-        """input => Array.from({ length: 50 }, (_, i) => {
-            const [low, high] = [Number(input.min), Number(input.max)];
-            input.value = low + ((high - low) * (i + 1)) / 50;
-            const start = performance.now();
-            input.dispatchEvent(new Event("input", { bubbles: true }));
-            return performance.now() - start;
-        })"""
-    )
-    assert median(times) <= 16
-
-
 def test_a_broken_module_leaves_its_text_and_the_others_alive(built, open_page):
     text = (built / "index.html").read_text(encoding="utf-8")
     broken = built / "broken.html"
@@ -309,3 +276,24 @@ def test_a_broken_module_leaves_its_text_and_the_others_alive(built, open_page):
     assert view(page, ALONE).get_attribute("data-tb-mounted") == "true"
     assert len(complaints) == 1
     assert "widget w0 of this page could not be shown" in complaints[0]
+
+
+class TestPage(WidgetPage):
+    FRAME = """(input, i) => {
+        input.value = input.min * 1 + ((input.max - input.min) * (i + 1)) / 50;
+        input.dispatchEvent(new Event("input", { bubbles: true }));
+    }"""
+    ALTERNATIVES = {
+        WHY: "one query and 32 keys of width d = 64",
+        BOXED: r"softmax\(QKᵀ/√D, masked\) V for 4 queries and 4 keys\. Query sat gives",
+        ALONE: r"softmax\(QKᵀ/√D, masked\) V for 4 queries and 4 keys\. Query sat gives",
+    }
+
+    def crowd(self, page):
+        spilling = (
+            "cells => cells.filter(cell => cell.scrollWidth > cell.clientWidth + 1).map(cell => cell.textContent)"
+        )
+        assert page.locator(".tb-walk-cell").evaluate_all(spilling) == []
+
+    def controls(self, page):
+        return {label: view(page, number).get_by_label(label) for number, label in TIMED}

@@ -2,11 +2,10 @@
 
 import json
 import re
-from statistics import median
 
 import pytest
 import torch
-from axe_playwright_python.sync_playwright import Axe
+from widget_pages import WidgetPage, notebook_page, said, view
 
 from transformer_book.widgets import Alignment, Squeeze
 
@@ -33,57 +32,21 @@ with torch.no_grad():
             weight.mul_(3)
         model.decoder.readout.bias[:3] -= 100  # nothing special is written, so every place shows a symbol
 """
-PAGE = f"""---
-kernelspec: {{name: python3, display_name: Python 3}}
-file_format: mystnb
----
-# Networks
-
-```{{code-cell}} ipython3
-{MODELS}
-Squeeze(copiers=copiers)
-```
-
-```{{code-cell}} ipython3
-alignment = Alignment(model=reader)
-alignment
-```
-
-```{{code-cell}} ipython3
-alignment
-```
-"""
+PAGE = notebook_page(
+    "Networks",
+    f"{MODELS}\nSqueeze(copiers=copiers)",
+    "alignment = Alignment(model=reader)\nalignment",
+    "alignment",
+)
 SQUEEZE, ALIGNMENT, SECOND = 0, 1, 2  # the views on the page, in order
 
 
-@pytest.fixture(scope="session")
-def folder(make_project, sphinx):
-    source = make_project(PAGE)
-    target = source.with_name("html")
-    done = sphinx(source, target)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return target
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def twins():
     """Give the widgets of the page, in Python."""
     names = {}
     exec(MODELS, names)
     return Squeeze(copiers=names["copiers"]), Alignment(model=names["reader"])
-
-
-@pytest.fixture
-def page(folder, open_page):
-    return open_page(folder / "index.html")
-
-
-def view(page, number):
-    return page.locator(".tb-widget").nth(number)
-
-
-def said(page, number):
-    return view(page, number).locator("p[aria-live]").inner_text()
 
 
 def row(page, kind):
@@ -271,23 +234,6 @@ OVERLAPPING = """root => {
 }"""
 
 
-@pytest.mark.parametrize(("width", "theme"), [(390, "light"), (390, "dark"), (1280, "light"), (1280, "dark")])
-def test_fits_the_screen_and_axe_finds_nothing(folder, open_page, width, theme):
-    page = open_page(folder / "index.html", width=width, theme=theme)
-    typed = view(page, ALIGNMENT).get_by_role("textbox", name="date")
-    for length, date in (("Home", "1"), ("End", "w" * 40), (None, "poniedziałek, 23 listopada 2026 §")):
-        if length:
-            view(page, SQUEEZE).get_by_label("length").press(length)
-        typed.fill(date)
-        page.wait_for_timeout(50)  # for the observer of the width
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        for number in (SQUEEZE, ALIGNMENT):
-            assert view(page, number).evaluate(SPILLING) == []
-            assert view(page, number).evaluate(OVERLAPPING) == []
-    found = Axe().run(page, context=".tb-widget", options={"preload": False, "resultTypes": ["violations"]})
-    assert found.violations_count == 0, found.generate_report()
-
-
 def test_the_matrix_turns_where_it_is_narrow(folder, open_page):
     layouts = {}
     for width in (390, 1280):
@@ -298,25 +244,32 @@ def test_the_matrix_turns_where_it_is_narrow(folder, open_page):
     assert layouts == {(390, 10): "wide", (390, 40): "tall", (1280, 10): "wide", (1280, 40): "wide"}
 
 
-FRAME = """(input, i) => {
-    input.value = input.type === "range" ? 1 + (i % 30) : "poniedziałek, 23 listopada 20" + (10 + i);
-    input.dispatchEvent(new Event("input", { bubbles: true }));
-}"""
-
-
-def test_a_frame_takes_at_most_16_ms(page, frame_times):
-    view(page, SQUEEZE).get_by_label("64", exact=True).check()
-    controls = {
-        "length": view(page, SQUEEZE).get_by_label("length"),
-        "date": view(page, ALIGNMENT).get_by_role("textbox", name="date"),  # draws both of its views
+class TestPage(WidgetPage):
+    FRAME = """(input, i) => {
+        input.value = input.type === "range" ? 1 + (i % 30) : "poniedziałek, 23 listopada 20" + (10 + i);
+        input.dispatchEvent(new Event("input", { bubbles: true }));
+    }"""
+    ALTERNATIVES = {
+        SQUEEZE: "a GRU with a state of 32 numbers reads ",
+        ALIGNMENT: "a GRU with attention reads “23 november 2026” and writes ",
     }
-    for name, control in controls.items():
-        times = frame_times(page, control, FRAME)
-        assert 0 < median(times) <= 16, (name, sorted(times))
 
+    def crowd(self, page):
+        typed = view(page, ALIGNMENT).get_by_role("textbox", name="date")
+        for length, date in (("Home", "1"), ("End", "w" * 40), (None, "poniedziałek, 23 listopada 2026 §")):
+            if length:
+                view(page, SQUEEZE).get_by_label("length").press(length)
+            typed.fill(date)
+            page.wait_for_timeout(50)  # for the observer of the width
+            width = page.viewport_size["width"]
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            for number in (SQUEEZE, ALIGNMENT):
+                assert view(page, number).evaluate(SPILLING) == []
+                assert view(page, number).evaluate(OVERLAPPING) == []
 
-def test_without_javascript_the_text_stays(folder, open_page):
-    page = open_page(folder / "index.html", java_script_enabled=False)
-    texts = page.locator(".tb-widget-alternative").all_inner_texts()
-    assert texts[SQUEEZE].startswith("a GRU with a state of 32 numbers reads ")
-    assert texts[ALIGNMENT].startswith("a GRU with attention reads “23 november 2026” and writes ")
+    def controls(self, page):
+        view(page, SQUEEZE).get_by_label("64", exact=True).check()
+        return {
+            "length": view(page, SQUEEZE).get_by_label("length"),
+            "date": view(page, ALIGNMENT).get_by_role("textbox", name="date"),  # draws both of its views
+        }

@@ -9,6 +9,19 @@ export function make(tag, attributes = {}, ...children) {
   return node;
 }
 
+/** Give an element so many children, keeping those it has: making elements is what costs a frame most.
+ * @param {Element} parent @param {number} count @param {(index: number) => Element} create @returns {Element[]} the children */
+export function fit(parent, count, create) {
+  while (parent.childElementCount > count) parent.lastElementChild.remove();
+  while (parent.childElementCount < count) parent.append(create(parent.childElementCount));
+  return [...parent.children];
+}
+
+/** Write a text, unless it stands there already. @param {Node} node @param {string} text */
+export function write(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
 /**
  * A field to type into, and the place that says what is wrong with what was typed.
  * @param {string} label @param {object} attributes of the input

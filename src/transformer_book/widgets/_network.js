@@ -73,10 +73,8 @@ function sigmoid(x) {
 /** One step of a GRU; gates in torch's order: reset, update, new.
  * @param {Record<string, Weight>} weights @param {string} name @param {Float64Array} x @param {Float64Array} state */
 function gru(weights, name, x, state) {
-  const [fromInput, fromState] = [
-    [x, "ih"],
-    [state, "hh"],
-  ].map(([vector, part]) => linear(weights[`${name}.weight_${part}_l0`], vector, weights[`${name}.bias_${part}_l0`]));
+  const fromInput = linear(weights[`${name}.weight_ih_l0`], x, weights[`${name}.bias_ih_l0`]);
+  const fromState = linear(weights[`${name}.weight_hh_l0`], state, weights[`${name}.bias_hh_l0`]);
   const width = state.length;
   return state.map((old, d) => {
     const reset = sigmoid(fromInput[d] + fromState[d]);
@@ -99,12 +97,21 @@ function softmax(scores) {
 function lookBack(weights, state, keys) {
   const query = linear(weights["decoder.score.query.weight"], state);
   const value = weights["decoder.score.value.weight"].numbers;
-  return softmax(keys.map((key) => key.reduce((sum, x, f) => sum + value[f] * Math.tanh(query[f] + x), 0)));
+  const scores = keys.map((key) => {
+    let sum = 0;
+    for (let f = 0; f < key.length; f += 1) sum += value[f] * Math.tanh(query[f] + key[f]);
+    return sum;
+  });
+  return softmax(scores);
 }
 
 /** Σ weight · state. @param {number[]} shares @param {Float64Array[]} states @returns {Float64Array} */
 function blend(shares, states) {
-  return states[0].map((_, d) => shares.reduce((sum, share, s) => sum + share * states[s][d], 0));
+  const sum = new Float64Array(states[0].length);
+  states.forEach((state, s) => {
+    for (let d = 0; d < sum.length; d += 1) sum[d] += shares[s] * state[d];
+  });
+  return sum;
 }
 
 /**

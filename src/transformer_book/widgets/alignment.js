@@ -1,5 +1,5 @@
 // Alignment. Arithmetic first, as pure functions that are tested against the Python package; then the view.
-import { make, makeTyped } from "./_elements.js";
+import { fit, make, makeTyped, write } from "./_elements.js";
 import { NUM_SPECIAL, run, toIds, toSymbols } from "./_network.js";
 
 /** @typedef {import("./_network.js").Packed} Packed */
@@ -39,17 +39,21 @@ export function sourcesOf(text) {
   return parts.map((part) => part.trim()).filter((part) => part !== "");
 }
 
+/** What a network was asked last, and said: several views of one widget ask the same. @type {WeakMap<Packed, any>} */
+const answered = new WeakMap();
+
 /**
  * Read a date and write it as year, month and day.
  * @param {Packed} packed @param {string} source normalised
  * @returns {{ decoded: string[], weights: number[][] }} the characters written, and for each the weights over the source
  */
 export function translate(packed, source) {
-  const { ids, weights } = run(packed, toIds(packed.source_symbols, source), MOST_WRITTEN);
-  return {
-    decoded: toSymbols(packed.target_symbols, ids),
-    weights: weights.filter((_, t) => ids[t] >= NUM_SPECIAL),
-  };
+  if (answered.get(packed)?.source !== source) {
+    const { ids, weights } = run(packed, toIds(packed.source_symbols, source), MOST_WRITTEN);
+    const decoded = toSymbols(packed.target_symbols, ids);
+    answered.set(packed, { source, said: { decoded, weights: weights.filter((_, t) => ids[t] >= NUM_SPECIAL) } });
+  }
+  return answered.get(packed).said;
 }
 
 // Characters named in a sentence about one row of weights: at most so many, each with at least this share.
@@ -135,27 +139,33 @@ function render({ model, el }) {
     now = translate(packed, source.join(""));
     hovered = null;
     typed.show(model.get("text"));
-    writtenLine.replaceChildren(
-      ...now.decoded.map((character, t) => {
-        const name = `${character}, character ${t + 1} of ${now.decoded.length} written`;
-        const radio = make("input", { type: "radio", name: group, value: t, "aria-label": name });
-        return make("label", { "data-row": t }, radio, visible(character));
-      }),
+    const makeRadio = (t) => make("input", { type: "radio", name: group, value: t });
+    fit(writtenLine, now.decoded.length, (t) => make("label", { "data-row": t }, makeRadio(t), "")).forEach((label, t) => {
+      const name = `${now.decoded[t]}, character ${t + 1} of ${now.decoded.length} written`;
+      label.firstChild.setAttribute("aria-label", name);
+      write(label.lastChild, visible(now.decoded[t]));
+    });
+    fit(sourceLine, source.length, () =>
+      make("span", { class: "tb-align-character" }, make("b"), make("small")),
+    ).forEach((part, s) => write(part.firstChild, visible(source[s])));
+    const [head, ...rows] = fit(map, now.decoded.length + 1, (t) =>
+      make("div", { class: "tb-align-row", ...(t > 0 && { "data-row": t - 1 }) }, make("b")),
     );
-    sourceLine.replaceChildren(
-      ...source.map((character) =>
-        make("span", { class: "tb-align-character" }, make("b", {}, visible(character)), make("small")),
-      ),
-    );
-    map.replaceChildren(
-      make("div", { class: "tb-align-row" }, make("b"), ...source.map((character) => make("b", {}, visible(character)))),
-      ...now.weights.map((weights, t) => {
-        const shares = weights.map((share) => make("i", share < 0.001 ? {} : { style: `--share: ${(100 * share).toFixed(1)}%` }));
-        return make("div", { class: "tb-align-row", "data-row": t }, make("b", {}, visible(now.decoded[t])), ...shares);
-      }),
-    );
+    fit(head, source.length + 1, () => make("b")).forEach((part, s) => write(part, s > 0 ? visible(source[s - 1]) : ""));
+    rows.forEach((row, t) => {
+      const [name, ...cells] = fit(row, source.length + 1, () => make("i"));
+      write(name, visible(now.decoded[t]));
+      cells.forEach((cell, s) => shade(cell, now.weights[t][s]));
+    });
     arrange();
     show();
+  }
+
+  /** Show a share of a row as strength of the colour; next to nothing is no colour. @param {HTMLElement} cell @param {number} share */
+  function shade(cell, share) {
+    const before = cell.style.getPropertyValue("--share");
+    const now = share < 0.001 ? "" : `${(100 * share).toFixed(1)}%`;
+    if (before !== now) cell.style.setProperty("--share", now);
   }
 
   /** Light up one row: the one under the mouse, or the one chosen. */
@@ -169,7 +179,7 @@ function render({ model, el }) {
     [...sourceLine.children].forEach((part, s) => {
       const share = weights?.[s] ?? 0;
       part.style.setProperty("--share", `${(100 * share).toFixed(1)}%`);
-      part.lastChild.textContent = share >= LEAST_NAMED ? Math.round(100 * share) : "";
+      write(part.lastChild, share >= LEAST_NAMED ? String(Math.round(100 * share)) : "");
     });
     says.textContent = weights
       ? `${result} For its character ${row + 1}, “${now.decoded[row]}”, the network looked ${inWords(source, weights)}.`
