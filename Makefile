@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 BIN := .venv/bin
 PORT ?= 8000
+TESTS_AT_ONCE ?= 2
 export PYTHON ?= python3
 # A reader's own packages and kernels must not stand in for the pinned ones.
 export PYTHONNOUSERSITE = 1
@@ -27,7 +28,7 @@ book: environment ## Execute every chapter and build the book, warnings as error
 
 .PHONY: test
 test: environment ## Run every test: package, pipeline, chapters under nbval, built book in a browser, Colab-like run
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses $(TESTS_AT_ONCE) --dist loadgroup --no-loadscope-reorder
 
 .PHONY: lint
 lint: environment ## Check style, format and types

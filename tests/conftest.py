@@ -9,18 +9,28 @@ from typing import TYPE_CHECKING
 import matplotlib as mpl
 import pytest
 from hypothesis import settings
+from side_by_side import SideBySide
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-for helper in (Path(__file__).parent / "support").glob("*.py"):
-    pytest.register_assert_rewrite(helper.stem)
+pytest.register_assert_rewrite("exercise_checks", "widget_pages")
 mpl.use("Agg")  # not through the environment: kernels that tests start would inherit it and show no figures
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests' tensors are tiny: threads only wait for each other
 
 # Derandomised: a run that passes once passes again; no deadline: the machine may be shared.
 settings.register_profile("book", deadline=None, derandomize=True, max_examples=40, print_blob=False)
 settings.load_profile("book")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(SideBySide(), SideBySide.__name__)
+
+
+@pytest.fixture(scope="session")
+def side_by_side(pytestconfig: pytest.Config) -> SideBySide:
+    """Give what keeps the processes of one run apart."""
+    return pytestconfig.pluginmanager.get_plugin(SideBySide.__name__)
 
 
 @pytest.fixture

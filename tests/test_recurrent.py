@@ -418,6 +418,7 @@ def seconds(layer: nn.Module, inputs: Tensor) -> float:
     return time.process_time() - start
 
 
+@pytest.mark.alone
 @every_layer
 def test_a_training_step_costs_little_more_than_torchs(name: str) -> None:
     # The goal at length 100 and width 128 is 0.9 times torch's speed, 0.5 for the LSTM. This is looser, for a busy

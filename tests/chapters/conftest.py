@@ -1,25 +1,24 @@
 """Chapters as fixtures: a test that asks for `chapter` runs once for each."""
 
-import copy
-from dataclasses import dataclass, field
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import chapter_session
 import nbformat
 import pytest
 import yaml
-from nbformat import NotebookNode, v4
+from chapter_session import Answers, Edit, Plan
+from nbformat import NotebookNode
 from notebooks.book import Book
 from notebooks.chapter import Chapter, read_chapter
-from notebooks.execute import CellError, Kernel
-from notebooks.exercises import EXERCISE_TAG, read_exercises
-from notebooks.normalise import normalise
+from notebooks.exercises import read_exercises
 
 BOOK = Book(Path(__file__).resolve().parents[2])
 EDITS: dict[str, list[dict[str, str]]] = yaml.safe_load((Path(__file__).parent / "edits.yml").read_text("utf-8"))
-# Running a cell once more must not move the random numbers of the cells after it.
-KEEP_RANDOM = "import torch as _torch\n_random_state = _torch.get_rng_state()"
-RESTORE_RANDOM = "_torch.set_rng_state(_random_state)"
 
 
 @pytest.fixture(scope="session")
@@ -42,83 +41,66 @@ def edits(chapter: Chapter) -> list[dict[str, str]]:
     return EDITS.get(chapter.path.stem, [])
 
 
-@dataclass
+@dataclass(frozen=True)
 class Session:
-    """What happened when a reader went through a chapter without doing the exercises, then did them.
+    """What came of running a notebook under nbval with a reader beside it.
 
     Parameters
     ----------
-    outputs
-        For each cell of the notebook that is no exercise, its index and its outputs in this session.
-    edited
-        For each edit of `edits.yml`, what the later cell said before and after it.
-    solved
-        For each exercise, what its check said to the book's own solution.
+    nbval
+        The finished command.
+    answers
+        What the reader saw; empty if it did not come to the end.
     """
 
-    outputs: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
-    edited: list[tuple[str, str]] = field(default_factory=list)
-    solved: list[str] = field(default_factory=list)
+    nbval: subprocess.CompletedProcess[str]
+    answers: Answers
 
 
 @pytest.fixture(scope="session")
-def session(chapter: Chapter, notebook: NotebookNode, edits: list[dict[str, str]], book: Book) -> Session:
-    """Go through the chapter in one kernel; edits are tried, and taken back, where the cell they change stands."""
-    session = Session()
+def go_through(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path, Plan], Session]:
+    """Return a function that runs a notebook under nbval, by the command that readers type, and follows a plan."""
+
+    def go(notebook: Path, plan: Plan) -> Session:
+        path = tmp_path_factory.mktemp("session") / "plan.json"
+        plan.write(path)
+        command = [sys.executable, "-m", "pytest", "--nbval", "-p", "no:cacheprovider", "--color=no"]
+        done = subprocess.run(
+            [*command, "-p", chapter_session.__name__, str(notebook)],
+            cwd=BOOK.root,
+            env=os.environ
+            | {chapter_session.VARIABLE: str(path), "PYTHONPATH": str(Path(chapter_session.__file__).parent)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return Session(done, chapter_session.read_answers(path))
+
+    return go
+
+
+@pytest.fixture(scope="session")
+def session(
+    chapter: Chapter,
+    notebook: NotebookNode,
+    edits: list[dict[str, str]],
+    book: Book,
+    go_through: Callable[[Path, Plan], Session],
+) -> Session:
+    """Go through the chapter once, in one kernel: nbval compares, a reader tries edits and solutions."""
+    tried = []
     for edit in edits:
         places = [index for index, cell in enumerate(notebook.cells) if edit["cell"] in cell.source]
         assert len(places) == 1, f"{edit['cell']!r}: expected in one cell, found in {places}"
-    texts: dict[int, tuple[str, str]] = {}
-    with Kernel() as kernel:
-        for index, committed in enumerate(notebook.cells):
-            if committed.cell_type != "code" or EXERCISE_TAG in committed.metadata.get("tags", []):
-                continue
-            cell = copy.deepcopy(committed)
-            kernel.run(cell, index)
-            session.outputs[index] = comparable(cell)
-            for number, edit in enumerate(edits):
-                if edit["cell"] in committed.source:
-                    shown = shown_cell(notebook, edit["object"])
-                    edited = shown.source.replace(edit["old"], edit["new"])
-                    assert edited != shown.source, f"{edit['object']}: expected {edit['old']!r} in it"
-                    after = ""
-                    for source in (KEEP_RANDOM, edited, committed.source, shown.source, RESTORE_RANDOM):
-                        said = run_text(kernel, source)
-                        after = said if source == committed.source else after
-                    texts[number] = text_of(cell), after
-        for exercise in read_exercises(chapter, book):
-            session.solved.append(run_text(kernel, f"{exercise.solution}\n\n\n{exercise.check}"))
-    session.edited = [texts.get(number, ("", "")) for number in range(len(edits))]
-    return session
+        shown = shown_cell(notebook, edit["object"]).source
+        edited = shown.replace(edit["old"], edit["new"])
+        assert edited != shown, f"{edit['object']}: expected {edit['old']!r} in it"
+        tried.append(Edit(edit["cell"], edited, shown))
+    exercises = read_exercises(chapter, book)
+    solutions = [f"{exercise.solution}\n\n\n{exercise.check}" for exercise in exercises]
+    return go_through(chapter.notebook, Plan(tried, solutions))
 
 
 def shown_cell(notebook: NotebookNode, name: str) -> NotebookNode:
     [cell] = [cell for cell in notebook.cells if f"src:{name}" in cell.metadata.get("tags", [])]
     return cell
-
-
-def comparable(cell: NotebookNode) -> list[dict[str, Any]]:
-    """Return a cell's outputs as nbval compares them: normalised, without counts."""
-    [cell] = normalise(v4.new_notebook(cells=[copy.deepcopy(cell)])).cells
-    return [
-        {key: value for key, value in output.items() if key not in ("execution_count", "metadata")}
-        for output in cell.outputs
-    ]
-
-
-def run_text(kernel: Kernel, source: str) -> str:
-    """Run a cell and return what it says, its error included."""
-    cell = v4.new_code_cell(source)
-    try:
-        kernel.run(cell)
-    except CellError as error:
-        return f"{text_of(cell)}\n{error.message}"
-    return text_of(cell)
-
-
-def text_of(cell: NotebookNode) -> str:
-    return "\n".join(
-        output.text if output.output_type == "stream" else str(output.data.get("text/plain", ""))
-        for output in cell.outputs
-        if output.output_type != "error"
-    )

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
+from side_by_side import SideBySide
 
 ROOT = Path(__file__).resolve().parents[2]
 HTML = ROOT / "_build" / "html"
@@ -64,20 +65,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def site() -> Path:
+def site(side_by_side: SideBySide) -> Path:
     """Give the folder of the built book, brought up to date; what has not changed is neither executed nor read."""
     # Without the tests' own setting of threads: what the chapters measure is printed on their pages.
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
-    built = subprocess.run(
-        [Path(sys.executable).with_name("jupyter-book"), "build", "-W", "-n", "--keep-going", "."],
-        cwd=ROOT,
-        env=environment | {"JUPYTER_PLATFORM_DIRS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert built.returncode == 0, built.stdout
+    with side_by_side.once("site") as to_be_made:
+        if to_be_made:
+            built = subprocess.run(
+                [Path(sys.executable).with_name("jupyter-book"), "build", "-W", "-n", "--keep-going", "."],
+                cwd=ROOT,
+                env=environment | {"JUPYTER_PLATFORM_DIRS": "1"},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                check=False,
+            )
+            assert built.returncode == 0, built.stdout
     return HTML
 
 

@@ -72,6 +72,7 @@ class WidgetPage:
         found = AXE.run(page, context=".tb-widget", options={"preload": False, "resultTypes": ["violations"]})
         assert found.violations_count == 0, found.generate_report()
 
+    @pytest.mark.alone
     def test_a_frame_takes_at_most_16_ms(self, page, frame_times):
         for name, control in self.controls(page).items():
             times = frame_times(page, control, self.FRAME)
