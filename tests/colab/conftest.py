@@ -24,7 +24,7 @@ BOOK = Book(Path(__file__).resolve().parents[2])
 VERSIONS = Path(__file__).with_name("versions.txt")
 PACKAGE = "transformer-book"
 #: What Colab has not, and the package brings along.
-ADDED = ("colorama", "portalocker", "sacrebleu")
+ADDED = ("colorama", "gguf", "portalocker", "sacrebleu")
 PLACE = "import transformer_book\nprint(transformer_book.__file__)"
 
 

@@ -1,7 +1,8 @@
 """Translation: the nearest sentence by brute force, models of one size, what is measured, on a file of pairs."""
 
 import random
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transformer_book.experiments import Result, translation
+from transformer_book.experiments import Result, nearest_sentence, translation
 from transformer_book.experiments.nearest_sentence import SentenceIndex, words
 from transformer_book.experiments.translation import (
     LENGTHS,
@@ -32,6 +33,7 @@ from transformer_book.experiments.translation_models import (
     training_config,
     translate,
 )
+from transformer_book.seq2seq import Seq2Seq
 from transformer_book.tasks.bleu import bleu, chrf
 from transformer_book.tasks.metrics import edit_distance
 from transformer_book.tasks.task import SPLITS, Example
@@ -114,8 +116,29 @@ def test_the_nearest_by_hand() -> None:
     assert index.nearest("a dog he sees") == (2, 0)
     assert index.nearest("the the") == (1, 1)
     assert index.nearest("nothing here") == (3, 2)
+    assert SentenceIndex(["fish"]).nearest("nothing here") == (0, 2)
+    assert SentenceIndex(["b a c", "c b a"]).nearest("a b c") == (0, 2)  # as near: the first
     with pytest.raises(ValueError, match=r"^sentences: expected at least one, got none$"):
         SentenceIndex([])
+
+
+def test_most_sentences_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = []
+
+    def counted(first: Sequence[str], second: Sequence[str]) -> int:
+        compared.append(second)
+        return edit_distance(first, second)
+
+    monkeypatch.setattr(nearest_sentence, "edit_distance", counted)
+    index = SentenceIndex([*(f"{a} sees {b}" for a in "abcdefgh" for b in "ijklmnop"), "a b c d e f"])
+    assert index.nearest("b sees i") == (8, 0)
+    assert compared == [("b", "sees", "i")]
+    compared.clear()
+    assert index.nearest("q sees q").distance == 2
+    assert len(compared) == 1  # two edits are the least for all of them
+    compared.clear()
+    assert SentenceIndex(["a b c", "a a d"]).nearest("a a a") == (1, 1)
+    assert len(compared) == 1  # of three, "a b c" shares one
 
 
 def test_nearest_translations_are_of_training_sentences(task: Translation) -> None:
@@ -145,8 +168,16 @@ def test_both_models_are_of_one_size(
     monkeypatch.setattr(task, "source_vocabulary", Words())
     with torch.device("meta"):
         weights = count_weights(new_translator(task, 0, SIZES[name]))
-    recurrent = count_weights(new_recurrent_translator(task, 0, SIZES[name], weights))
+    model = new_recurrent_translator(task, 0, SIZES[name], weights)
+    recurrent = count_weights(model)
     assert recurrent == pytest.approx(weights, rel=0.1)
+    width = model.config.d_hidden
+    assert width % 8 == 0
+    for other in (width - 8, width + 8):  # no multiple of 8 comes nearer
+        with torch.device("meta"):
+            neighbour = Seq2Seq(replace(model.config, d_hidden=other))
+        shared = count_weights(neighbour) - neighbour.decoder.embedding.weight.numel()
+        assert abs(recurrent - weights) <= abs(shared - weights)
 
 
 def test_the_recurrent_model_is_chapter_3_s_with_dropout(task: Translation) -> None:
@@ -154,7 +185,10 @@ def test_the_recurrent_model_is_chapter_3_s_with_dropout(task: Translation) -> N
     assert model.encoder.embedding is model.decoder.embedding
     batch = torch.tensor([[5, 7, 11], [13, 17, 0]]), torch.tensor([[1, 5], [1, 7]])
     model.train()
-    assert not torch.equal(model(*batch), model(*batch))
+    for place in (model.encoder.embedding, model.decoder.readout):  # each of the two drops by itself
+        place.dropout = 0.0
+        assert not torch.equal(model(*batch), model(*batch))
+        place.dropout = 0.5
     model.eval()
     plain = type(model)(model.config)
     plain.load_state_dict(model.state_dict())
