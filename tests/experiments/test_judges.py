@@ -151,6 +151,13 @@ TAMPERED = [
     ("norm_order", "C8.3", "loss_post_warm", put([1], 0.5)),
     ("norm_order", "C8.3", "loss_post_warm", put([0], 1.0)),
     ("norm_order", "C8.3", "gradient_post", put([], 0.2)),
+    ("published_models", "C10.1", "minilm", put([], 2e-5)),
+    ("published_models", "C10.1", "smollm2", times(100)),
+    ("published_models", "C10.1", "smollm2_cache", times(100)),
+    ("published_models", "C10.1", "smollm2_same", put([], 0)),
+    ("published_models", "C10.1", "whisper", times(100)),
+    ("published_models", "C10.1", "whisper_spectra", times(100)),
+    ("published_models", "C10.1", "whisper_same", put([], 0)),
 ]
 
 

@@ -31,6 +31,7 @@ from transformer_book.experiments import (
     permutation,
     position_encodings,
     pronunciation_twins,
+    published_models,
     published_pronunciation,
     recipe_parts,
     rotary_distance,
@@ -81,6 +82,7 @@ REGISTRY: dict[str, ModuleType] = {
     "cache_speed": cache_speed,
     "recipe_parts": recipe_parts,
     "parallel_time": parallel_time,
+    "published_models": published_models,
 }
 
 #: Number of a chapter, as in its claims' ids → its slug.
@@ -94,6 +96,7 @@ CHAPTERS: dict[int, str] = {
     7: "positions",
     8: "transformer",
     9: "training_and_decoding",
+    10: "descendants",
 }
 
 
