@@ -1,6 +1,7 @@
 """Turn a model's logits into a sequence. Axis letters are those of `transformer_book.shapes`."""
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -306,6 +307,91 @@ def sample_decode(
         token = torch.multinomial(probabilities, 1, generator=generator).masked_fill(ended, model.pad_id)  # (B, 1)
         written.append(token)
         ended |= token == model.end_id
+    return torch.cat(written, dim=1)  # (B, T)
+
+
+class Step(Protocol):
+    """One step of a decoder, for example `transformer_book.gpt.GPT.decode`."""
+
+    def __call__(self, ids: Tensor, state: Any = None, /) -> Any:
+        """Read ``ids (B, T)`` after `state`; return a tuple that begins with logits ``(B, T, V)`` and a new state."""
+        ...
+
+
+def most_probable(logits: Tensor) -> Tensor:
+    """Pick the most probable token: ``(B, V)`` → ``(B,)``."""
+    return logits.argmax(dim=-1)
+
+
+def draw(
+    logits: Tensor,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Draw a token at random, by the probability it has: ``(B, V)`` → ``(B,)``.
+
+    Parameters
+    ----------
+    logits, temperature, top_k, top_p
+        As for `token_probabilities`.
+    generator
+        Source of the random numbers, on the device of `logits`; default: torch's own.
+
+    Raises
+    ------
+    ValueError
+        As `token_probabilities`.
+    """
+    probabilities = token_probabilities(logits.float(), temperature, top_k, top_p)  # (B, V)
+    return torch.multinomial(probabilities, 1, generator=generator)[:, 0]  # (B,)
+
+
+@torch.no_grad()
+def write_on(
+    step: Step,
+    prompt: Tensor,
+    max_length: int,
+    end_id: int | None = None,
+    choose: Callable[[Tensor], Tensor] = most_probable,
+) -> Tensor:
+    """Read a prompt at once, then write token by token until every sequence has ended.
+
+    Parameters
+    ----------
+    step
+        What a decoder does with new tokens; of a model in evaluation mode if it has dropout.
+    prompt
+        Integer ids ``(B, P)``, P ≥ 1, without padding.
+    max_length
+        Most tokens to write, the end token included; ≥ 1.
+    end_id
+        The token that ends a sequence, and fills what stands after it; None: none does.
+    choose
+        Picks tokens ``(B,)`` from logits ``(B, V)``: `most_probable`, or `draw` with its settings.
+
+    Returns
+    -------
+    Tensor
+        Ids ``(B, T)`` with T ≤ `max_length`, the prompt not included.
+
+    Raises
+    ------
+    ValueError
+        `max_length` is below 1.
+    """
+    if max_length < 1:
+        raise ValueError(f"max_length: expected an integer ≥ 1, got {max_length}")
+    state, written, token = None, [], prompt
+    ended = torch.zeros_like(prompt[:, :1], dtype=torch.bool)  # (B, 1)
+    while len(written) < max_length and not ended.all():
+        logits, state, *_ = step(token, state)  # (B, P, V), then (B, 1, V)
+        token = choose(logits[:, -1])[:, None]  # (B, 1)
+        if end_id is not None:
+            token = token.masked_fill(ended, end_id)
+            ended |= token == end_id
+        written.append(token)
     return torch.cat(written, dim=1)  # (B, T)
 
 

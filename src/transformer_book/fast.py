@@ -413,7 +413,8 @@ def _bias(visible: Tensor, dtype: torch.dtype) -> Tensor:
     )
 
 
-def _norm(stream: Tensor, norm: nn.LayerNorm) -> Tensor:
+def _norm(stream: Tensor, norm: nn.Module) -> Tensor:
+    norm = cast(nn.LayerNorm, norm)  # a Transformer has no other
     weight, bias = norm.weight.to(stream.dtype), norm.bias.to(stream.dtype)
     return F.layer_norm(stream, norm.normalized_shape, weight, bias, norm.eps)
 

@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from transformer_book.attention import MultiHeadAttention
 from transformer_book.shapes import check_widths
@@ -45,6 +46,60 @@ class FeedForward(nn.Module):
         return self.output(self.hidden(inputs).relu())  # (B, T, F) -> (B, T, D)
 
 
+class GELUFeedForward(FeedForward):
+    """Transform each position by itself, with GELU in place of max(0, ·): W₂ GELU(W₁ x + b₁) + b₂.
+
+    Parameters
+    ----------
+    d_model, d_ff
+        As for `FeedForward`.
+
+    Notes
+    -----
+    Source: Hendrycks & Gimpel 2016, section 2; the exact form x Φ(x), not an approximation of it. A departure from
+    Vaswani et al. 2017.
+    """
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map ``inputs (B, T, D)`` to ``(B, T, D)``."""
+        return self.output(F.gelu(self.hidden(inputs)))  # (B, T, F) -> (B, T, D)
+
+
+class GatedFeedForward(nn.Module):
+    """Transform each position by itself, each hidden unit times a gate: W₂ (SiLU(W_g x) ⊙ W₁ x), "SwiGLU".
+
+    Three matrices and no biases: as many weights as a `FeedForward` of 3/2 the hidden width.
+
+    Parameters
+    ----------
+    d_model, d_ff
+        As for `FeedForward`.
+
+    Notes
+    -----
+    Source: Shazeer 2020, section 2, equation 6. A departure from Vaswani et al. 2017.
+    """
+
+    def __init__(self, d_model: int, d_ff: int) -> None:
+        super().__init__()
+        check_widths(d_model=d_model, d_ff=d_ff)
+        self.gate = nn.Linear(d_model, d_ff, bias=False)
+        self.hidden = nn.Linear(d_model, d_ff, bias=False)
+        self.output = nn.Linear(d_ff, d_model, bias=False)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map ``inputs (B, T, D)`` to ``(B, T, D)``."""
+        return self.output(F.silu(self.gate(inputs)) * self.hidden(inputs))  # (B, T, F) -> (B, T, D)
+
+
+#: Name → feed-forward layer, made with ``(d_model, d_ff)``.
+FEED_FORWARDS: dict[str, Callable[[int, int], nn.Module]] = {
+    "relu": FeedForward,
+    "gelu": GELUFeedForward,
+    "swiglu": GatedFeedForward,
+}
+
+
 class PostNorm(nn.Module):
     """Add a sub-layer to the residual stream, then normalise the sum: LayerNorm(x + Dropout(f(x))).
 
@@ -54,15 +109,19 @@ class PostNorm(nn.Module):
         Width D.
     dropout
         Share of the sub-layer's output set to zero in training.
+    norm
+        Makes the norm from the width.
 
     Notes
     -----
     Source: Vaswani et al. 2017, sections 3.1 and 5.4.
     """
 
-    def __init__(self, d_model: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self, d_model: int, dropout: float = 0.0, norm: Callable[[int], nn.Module] = nn.LayerNorm
+    ) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(d_model)
+        self.norm = norm(d_model)
         self.dropout = nn.Dropout(dropout)
 
     def enter(self, stream: Tensor) -> Tensor:
@@ -79,7 +138,7 @@ class PreNorm(nn.Module):
 
     Parameters
     ----------
-    d_model, dropout
+    d_model, dropout, norm
         As for `PostNorm`.
 
     Notes
@@ -87,9 +146,11 @@ class PreNorm(nn.Module):
     Source: Xiong et al. 2020, section 3. A departure from Vaswani et al. 2017.
     """
 
-    def __init__(self, d_model: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self, d_model: int, dropout: float = 0.0, norm: Callable[[int], nn.Module] = nn.LayerNorm
+    ) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(d_model)
+        self.norm = norm(d_model)
         self.dropout = nn.Dropout(dropout)
 
     def enter(self, stream: Tensor) -> Tensor:

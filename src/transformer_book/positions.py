@@ -15,7 +15,7 @@ from transformer_book.attention import MultiHeadAttention, merge_heads, scaled_d
 from transformer_book.shapes import check_inputs, check_widths, shape_text
 
 
-def sinusoids(length: int, d_model: int) -> Tensor:
+def sinusoids(length: int, d_model: int, base: float = 10000.0) -> Tensor:
     """Describe each position by sines and cosines of falling frequency.
 
     Parameters
@@ -23,7 +23,9 @@ def sinusoids(length: int, d_model: int) -> Tensor:
     length
         Number of positions T ≥ 1.
     d_model
-        Width D. Column 2i holds sin(t / 10000^(2i/D)), column 2i + 1 the cosine of the same angle.
+        Width D. Column 2i holds sin(t / base^(2i/D)), column 2i + 1 the cosine of the same angle.
+    base
+        10000 in the paper; a larger one turns more slowly.
 
     Returns
     -------
@@ -33,7 +35,7 @@ def sinusoids(length: int, d_model: int) -> Tensor:
     Raises
     ------
     ValueError
-        `length` or `d_model` is below 1.
+        `length` or `d_model` is below 1, or `base` is not above 0.
 
     Notes
     -----
@@ -41,8 +43,10 @@ def sinusoids(length: int, d_model: int) -> Tensor:
     off by up to 2e-3 at position 50,000.
     """
     check_widths(length=length, d_model=d_model)
+    if base <= 0:
+        raise ValueError(f"base: expected a number > 0, got {base}")
     columns = torch.arange(0, d_model, 2, dtype=torch.float64)  # (⌈D/2⌉,)
-    frequencies = torch.exp(-math.log(10000.0) / d_model * columns)  # (⌈D/2⌉,)
+    frequencies = torch.exp(-math.log(base) / d_model * columns)  # (⌈D/2⌉,)
     angles = torch.arange(length, dtype=torch.float64)[:, None] * frequencies  # (T, ⌈D/2⌉)
     table = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(-2)  # (T, D) or one column more
     return table[:, :d_model].float()  # an odd width ends on a sine
@@ -168,6 +172,8 @@ class RotaryAttention(MultiHeadAttention):
         As for `MultiHeadAttention`; D / H must be even.
     max_length
         Most keys S.
+    base
+        As for `sinusoids`.
 
     Raises
     ------
@@ -179,7 +185,7 @@ class RotaryAttention(MultiHeadAttention):
     Source: Su et al. 2021, section 3.2. A departure from Vaswani et al. 2017.
     """
 
-    def __init__(self, d_model: int, num_heads: int, max_length: int) -> None:
+    def __init__(self, d_model: int, num_heads: int, max_length: int, base: float = 10000.0) -> None:
         super().__init__(d_model, num_heads)
         width = d_model // num_heads
         if width % 2:
@@ -187,7 +193,7 @@ class RotaryAttention(MultiHeadAttention):
                 f"d_model: expected an even number of coordinates per head, got {width}, of d_model {d_model} and "
                 f"num_heads {num_heads}"
             )
-        self.register_buffer("table", sinusoids(max_length, width), persistent=False)
+        self.register_buffer("table", sinusoids(max_length, width, base), persistent=False)
 
     table: Tensor
 
@@ -206,3 +212,51 @@ class RotaryAttention(MultiHeadAttention):
         k = rotate(k, self.table[:keys])  # (B, H, S, K)
         blend, weights = scaled_dot_product_attention(q, k, v, mask)  # (B, H, T, K), (B, H, T, S)
         return self.output(merge_heads(blend)), weights  # (B, T, D)
+
+
+class GroupedQueryAttention(RotaryAttention):
+    """Rotary attention with fewer heads of keys and values than of queries: each serves a group of query heads.
+
+    What a decoder keeps per token shrinks by the ratio H / G. No projection has a bias.
+
+    Parameters
+    ----------
+    d_model, num_heads, max_length, base
+        As for `RotaryAttention`.
+    num_groups
+        Heads G of keys and values; divides `num_heads`. Head h of the queries reads head ⌊h · G / H⌋ of these.
+
+    Raises
+    ------
+    ValueError
+        A size does not fit; in use as `RotaryAttention`.
+
+    Notes
+    -----
+    Source: Ainslie et al. 2023, section 2.2; without biases as Touvron et al. 2023. A departure from Vaswani et
+    al. 2017. `project` returns keys and values ``(B, G, S, K)``.
+    """
+
+    def __init__(
+        self, d_model: int, num_heads: int, num_groups: int, max_length: int, base: float = 10000.0
+    ) -> None:
+        super().__init__(d_model, num_heads, max_length, base)
+        if num_groups < 1 or num_heads % num_groups:
+            raise ValueError(
+                f"num_groups: expected a divisor of num_heads {num_heads}, at least 1, got {num_groups}"
+            )
+        self.num_groups = num_groups
+        narrow = d_model // num_heads * num_groups
+        self.query, self.output = (nn.Linear(d_model, d_model, bias=False) for _ in range(2))
+        self.key, self.value = (nn.Linear(d_model, narrow, bias=False) for _ in range(2))
+
+    def project(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Project keys and values and cut them into heads, ``(B, G, S, K)`` each; otherwise as the base class."""
+        check_inputs(self.key.in_features, key=key, value=value)
+        return split_heads(self.key(key), self.num_groups), split_heads(self.value(value), self.num_groups)
+
+    def attend(self, query: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Attend to keys and values that `project` has made; otherwise as `forward`."""
+        size = self.num_heads // self.num_groups
+        k, v = (part.repeat_interleave(size, dim=1) for part in (k, v))  # (B, G, S, K) -> (B, H, S, K)
+        return super().attend(query, k, v, mask)

@@ -119,6 +119,32 @@ def check_widths(**widths: int) -> None:
             raise ValueError(f"{name}: expected an integer ≥ 1, got {width}")
 
 
+def check_heads(d_model: int, num_heads: int) -> None:
+    """Check that the heads share the width evenly.
+
+    Raises
+    ------
+    ValueError
+        `num_heads` does not divide `d_model`.
+    """
+    if d_model % num_heads:
+        raise ValueError(
+            f"d_model: expected a multiple of num_heads, got d_model {d_model} and num_heads {num_heads}"
+        )
+
+
+def check_dropout(dropout: float) -> None:
+    """Check a share of numbers to set to zero in training.
+
+    Raises
+    ------
+    ValueError
+        It is below 0, or 1 or more.
+    """
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout: expected a share from 0 to below 1, got {dropout}")
+
+
 def check_inputs(d_model: int, **inputs: Tensor) -> None:
     """Check the inputs of a layer.
 

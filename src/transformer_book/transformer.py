@@ -19,7 +19,7 @@ from transformer_book.layers import (
     Residual,
 )
 from transformer_book.positions import POSITIONS, RotaryAttention
-from transformer_book.shapes import check_ids, check_widths
+from transformer_book.shapes import check_dropout, check_heads, check_ids, check_widths
 
 #: One per decoder layer.
 Cache: TypeAlias = tuple[LayerCache, ...]
@@ -133,13 +133,8 @@ class TransformerConfig:
         sizes = ("source_vocab", "target_vocab", "d_model", "num_heads", "d_ff", "max_length")
         depths = ("num_encoder_layers", "num_decoder_layers")
         check_widths(**{name: getattr(self, name) for name in (*sizes, *depths)})
-        if self.d_model % self.num_heads:
-            raise ValueError(
-                f"d_model: expected a multiple of num_heads, got d_model {self.d_model} and "
-                f"num_heads {self.num_heads}"
-            )
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout: expected a share from 0 to below 1, got {self.dropout}")
+        check_heads(self.d_model, self.num_heads)
+        check_dropout(self.dropout)
         if self.positions not in POSITIONS:
             raise ValueError(f"positions: expected one of {', '.join(POSITIONS)}, got {self.positions!r}")
         if self.shared_embeddings and self.source_vocab != self.target_vocab:
