@@ -23,6 +23,8 @@ from transformer_book.experiments import (
     head_cost,
     head_pruning,
     heads_against_one,
+    induction,
+    language_models,
     mask_properties,
     norm_order,
     parallel_time,
@@ -81,6 +83,8 @@ REGISTRY: dict[str, ModuleType] = {
     "cache_speed": cache_speed,
     "recipe_parts": recipe_parts,
     "parallel_time": parallel_time,
+    "language_models": language_models,
+    "induction": induction,
 }
 
 #: Number of a chapter, as in its claims' ids → its slug.
@@ -94,6 +98,7 @@ CHAPTERS: dict[int, str] = {
     7: "positions",
     8: "transformer",
     9: "training_and_decoding",
+    10: "descendants",
 }
 
 
