@@ -314,7 +314,7 @@ class Step(Protocol):
     """One step of a decoder, for example `transformer_book.gpt.GPT.decode`."""
 
     def __call__(self, ids: Tensor, state: Any = None, /) -> Any:
-        """Read ``ids (B, T)`` after `state`; return a tuple that begins with logits ``(B, T, V)`` and a new state."""
+        """Read ``ids (B, T)`` after `state`; return logits ``(B, T, V)``, a new state, and anything more."""
         ...
 
 

