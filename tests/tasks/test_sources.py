@@ -566,7 +566,7 @@ def test_a_source_archive_without_the_file(kept: Path, tmp_path: Path) -> None:
 # --- several files read as one ---------------------------------------------------------------------------------
 
 
-def test_a_star_stands_for_all_files_that_match(tmp_path: Path) -> None:
+def test_a_star_stands_for_all_files_that_match(kept: Path, tmp_path: Path) -> None:
     archive = source_archive(b=b"second", a=b"first")
     joined = b"first\fsecond"
     source = replace(
@@ -578,9 +578,8 @@ def test_a_star_stands_for_all_files_that_match(tmp_path: Path) -> None:
     )
     path = tmp_path / "archive"
     path.write_bytes(archive)
-    kept = fetch(source, path)
-    assert kept.read_bytes() == joined
-    assert kept.name == "all.txt"
-    assert fetch(source) == kept
+    assert fetch(source, path) == kept.with_name("all.txt")
+    assert kept.with_name("all.txt").read_bytes() == joined
+    assert fetch(source) == kept.with_name("all.txt")
     with pytest.raises(SourceError, match=r"expected a source archive with tiny_data-1\.0\.0/\*\.csv"):
         fetch(replace(source, member="tiny_data-1.0.0/*.csv", member_sha256="0" * 64), path)
