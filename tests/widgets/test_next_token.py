@@ -18,7 +18,15 @@ def made(seed=0, spread=3.0):
     return logits, distribution(f"text {seed}", logits, [f" t{number}" for number in range(SIZE)])
 
 
-DIALS = [(1.0, 0, 1.0), (0.5, 0, 0.9), (1.7, 50, 1.0), (3.0, 0, 0.97), (0.1, 7, 0.3), (1.0, 200, 0.999), (2.5, 1, 0.05)]
+DIALS = [
+    (1.0, 0, 1.0),
+    (0.5, 0, 0.9),
+    (1.7, 50, 1.0),
+    (3.0, 0, 0.97),
+    (0.1, 7, 0.3),
+    (1.0, 200, 0.999),
+    (2.5, 1, 0.05),
+]
 
 
 def test_what_is_stored_is_the_distribution_but_for_the_bins_of_the_tail():

@@ -173,7 +173,9 @@ _RMS = Exercise(
                 "one mean for all vectors together",
                 "Each vector by itself: over its coordinates, the last axis.",
             ),
-            Option(lambda x: x.abs().mean(-1, keepdim=True) ** 2, "the mean of |x|", "The root of the mean square."),
+            Option(
+                lambda x: x.abs().mean(-1, keepdim=True) ** 2, "the mean of |x|", "The root of the mean square."
+            ),
         ),
         (
             Option(lambda square, eps: (square + eps).sqrt()),
@@ -290,7 +292,9 @@ def check_shared_heads(answer: Callable[[Tensor, int], Tensor]) -> None:
         Case("for three groups and nine heads", inputs(3, 9), "Each group H / G times, one copy after the other."),
         Case("for one group", inputs(1, 4), "All heads read it."),
         Case("for as many groups as heads", inputs(5, 5), "Then nothing changes."),
-        Case("with gradients", inputs(2, 6, grad=True), "Copies must pass their gradients on to the one original."),
+        Case(
+            "with gradients", inputs(2, 6, grad=True), "Copies must pass their gradients on to the one original."
+        ),
     )
     print(judge(answer, _SHARED, cases))
 
@@ -382,7 +386,11 @@ def check_sentence_vector(answer: Callable[[Tensor, Tensor], Tensor]) -> None:
     assert isinstance(mask, Tensor) and isinstance(spoilt["states"], Tensor)
     spoilt["states"] = spoilt["states"].masked_fill(~mask[..., None], 1e4)
     cases = (
-        Case("for sentences of several lengths", inputs(), "Sum over real tokens, divide by their number, by the length."),
+        Case(
+            "for sentences of several lengths",
+            inputs(),
+            "Sum over real tokens, divide by their number, by the length.",
+        ),
         Case("where padding holds large numbers", spoilt, "What stands at padding means nothing."),
         Case("in float64", inputs(dtype=torch.float64), _DTYPE),
         Case("with gradients", inputs(grad=True), _GRADIENT),
@@ -448,7 +456,9 @@ _MATCHING = Exercise(
         ),
         (
             Option(lambda found: found.mean(dim=(0, 2))),
-            Option(lambda found: found.sum(dim=2).mean(dim=0), "summed over places", "The mean over places and batch."),
+            Option(
+                lambda found: found.sum(dim=2).mean(dim=0), "summed over places", "The mean over places and batch."
+            ),
             Option(lambda found: found.mean(), "averaged over the heads too", "One number for each head."),
             Option(lambda found: found.amax(dim=(0, 2)), "the largest, not the mean", "One place can be chance."),
         ),

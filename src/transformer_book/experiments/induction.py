@@ -39,18 +39,18 @@ def measure(
     seeds: Sequence[int] = range(5),
     device: torch.device = CPU,
     models: Sequence[str] = tuple(MODELS),
-    steps: int = 400,
+    steps: int = 300,
     every: int = 25,
-    symbols: int = 32,
-    periods: tuple[int, int] = (8, 24),
-    length: int = 48,
+    symbols: int = 24,
+    periods: tuple[int, int] = (6, 18),
+    length: int = 40,
     batch_size: int = 32,
     shrink: int = 1,
     progress: bool = False,
 ) -> Result:
     """Train GPTs of one layer and of two to predict the next symbol of random sequences that repeat.
 
-    From the second time on every symbol is certain, to whoever finds the place where the present one stood before
+    Each layer has one head, so that there is no doubt which to look at; positions are rotary. From the second time on every symbol is certain, to whoever finds the place where the present one stood before
     and looks one further. Blocks have random lengths: no fixed distance leads there.
 
     Parameters
@@ -91,7 +91,7 @@ def measure(
         row: dict[str, Any] = {}
         for name in models:
             layers, width = MODELS[name]
-            sizes: dict[str, Any] = {"d_model": width // shrink, "d_ff": 4 * width // shrink, "num_heads": 4}
+            sizes: dict[str, Any] = {"d_model": width // shrink, "d_ff": 4 * width // shrink, "num_heads": 1}
             config = GPTConfig(
                 symbols, num_layers=layers, dropout=0.0, positions="rotary", max_length=length, **sizes
             )
@@ -275,7 +275,7 @@ def _judge(result: Result) -> Verdict:
         f"the first; at most {single:.2f} on what followed in a single layer"
     )
     copies = accuracy["two"].min() > 0.9 and max(accuracy[name].max() for name in ("one", "wide")) < 0.4
-    heads = match[:, 1].min() > 0.4 and previous[:, 0].min() > 0.4 and single < 0.25
+    heads = match[:, 1].min() > 0.3 and previous[:, 0].min() > 0.2 and single < 0.2
     return Verdict(bool(copies and heads), figure)
 
 

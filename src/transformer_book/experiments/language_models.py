@@ -25,7 +25,12 @@ from transformer_book.training.loop import masked_cross_entropy
 ORDERS = {"bigram": 2, "trigram": 3, "fivegram": 5}
 LABELS = {"bigram": "bigrams", "trigram": "trigrams", "fivegram": "5-grams", "neighbours": "both neighbours"}
 #: Each a sentence with one gap, for the masked model to fill.
-GAPS = ("i am very <mask> .", "he gave me a <mask> of coffee .", "where did you <mask> him ?", "she <mask> not know it .")
+GAPS = (
+    "i am very <mask> .",
+    "he gave me a <mask> of coffee .",
+    "where did you <mask> him ?",
+    "she <mask> not know it .",
+)
 
 
 def measure(
@@ -112,7 +117,12 @@ def measure(
 
 
 def _fit(
-    model: nn.Module, steps: int, looks: int, largest: float, loss_of: Callable[[], Tensor], look: Callable[[], float]
+    model: nn.Module,
+    steps: int,
+    looks: int,
+    largest: float,
+    loss_of: Callable[[], Tensor],
+    look: Callable[[], float],
 ) -> list[float]:
     """Train with AdamW, the rate rising for a tenth of the steps and falling to zero; return what each look saw."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=largest, betas=(0.9, 0.98))
@@ -178,7 +188,9 @@ def train_bert(
         seen, wanted = mask_tokens(ids, 0.2, corpus.mask_id, generator)
         return masked_cross_entropy(model(seen.to(device)), wanted.to(device))
 
-    return model, _fit(model, steps, looks, 2e-3, loss_of, lambda: hidden_nats(model, check, corpus.mask_id, device))
+    return model, _fit(
+        model, steps, looks, 2e-3, loss_of, lambda: hidden_nats(model, check, corpus.mask_id, device)
+    )
 
 
 @torch.no_grad()

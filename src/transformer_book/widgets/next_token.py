@@ -53,7 +53,9 @@ def distribution(text: str, logits: Tensor, tokens: Sequence[str]) -> dict[str, 
         "text": text,
         "tokens": [tokens[id_] for id_ in order[:KEPT].tolist()],
         "logs": [round(log, 5) for log in logs[:KEPT].tolist()],
-        "tail": [[round(math.log(m / n), 5), n] for m, n in zip(mass.tolist(), counts.tolist(), strict=True)][::-1],
+        "tail": [[round(math.log(m / n), 5), n] for m, n in zip(mass.tolist(), counts.tolist(), strict=True)][
+            ::-1
+        ],
     }
 
 
