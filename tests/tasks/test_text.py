@@ -14,7 +14,7 @@ from transformer_book.tasks.vocabulary import END, PAD, START
 
 WORKS = [f"work {chr(97 + number)}\n" * (number + 1) for number in range(15)]
 SENTENCES = [
-    f"the {word} is {other} ." for word in "cat dog owl fox bat".split() for other in "red blue old".split()
+    f"the {word} is {other} ." for word in ["cat", "dog", "owl", "fox", "bat"] for other in ["red", "blue", "old"]
 ]
 
 

@@ -383,7 +383,8 @@ def check_sentence_vector(answer: Callable[[Tensor, Tensor], Tensor]) -> None:
 
     spoilt = inputs()
     mask = spoilt["mask"]
-    assert isinstance(mask, Tensor) and isinstance(spoilt["states"], Tensor)
+    assert isinstance(mask, Tensor)
+    assert isinstance(spoilt["states"], Tensor)
     spoilt["states"] = spoilt["states"].masked_fill(~mask[..., None], 1e4)
     cases = (
         Case(

@@ -50,8 +50,8 @@ def measure(
 ) -> Result:
     """Train GPTs of one layer and of two to predict the next symbol of random sequences that repeat.
 
-    Each layer has one head, so that there is no doubt which to look at; positions are rotary. From the second time on every symbol is certain, to whoever finds the place where the present one stood before
-    and looks one further. Blocks have random lengths: no fixed distance leads there.
+    Each layer has one head, so that there is no doubt which to look at; positions are rotary. From the second time
+    on every symbol is certain, to whoever finds where the present one stood before and looks one further. Blocks have random lengths: no fixed distance leads there.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def train_step(model: GPT, ids: Tensor, optimizer: torch.optim.Optimizer, learni
 
 @torch.no_grad()
 def look(model: GPT, test: Repeated) -> tuple[float, float]:
-    """Return the accuracy, and the loss in nats, where all of the block has been seen and its first symbol again."""
+    """Return the accuracy, and the loss in nats, at places where the whole block has been seen."""
     logits = model.eval()(test.ids[:, :-1])  # (B, T, V)
     places = torch.arange(logits.shape[1], device=logits.device)
     known = places >= test.periods[:, None]  # (B, T)
@@ -271,8 +271,8 @@ def _judge(result: Result) -> Verdict:
         f"repeated symbols foreseen: {accuracy['two'].mean():.3f} with two layers (least of "
         f"{len(result.seeds)} seeds {accuracy['two'].min():.3f}), {accuracy['one'].mean():.3f} with one, "
         f"{accuracy['wide'].mean():.3f} with one that has more weights; attention on what followed before: "
-        f"{match[:, 1].mean():.2f} in the second of two layers, on the symbol before: {previous[:, 0].mean():.2f} in "
-        f"the first; at most {single:.2f} on what followed in a single layer"
+        f"{match[:, 1].mean():.2f} in the second of two layers, on the symbol before: "
+        f"{previous[:, 0].mean():.2f} in the first; at most {single:.2f} on what followed in a single layer"
     )
     copies = accuracy["two"].min() > 0.9 and max(accuracy[name].max() for name in ("one", "wide")) < 0.4
     heads = match[:, 1].min() > 0.3 and previous[:, 0].min() > 0.2 and single < 0.2

@@ -52,7 +52,7 @@ class Counts:
     vocabulary_size
         Number of token ids V.
     discount
-        For `interpolate`; None estimates n₁ / (n₁ + 2 n₂), n₁ and n₂ being how many pairs were seen once and twice.
+        For `interpolate`; None estimates n₁ / (n₁ + 2 n₂), where n₁ and n₂ pairs were seen once and twice.
     """
 
     def __init__(self, contexts: Tensor, tokens: Tensor, vocabulary_size: int, discount: float | None) -> None:
@@ -111,7 +111,7 @@ class NgramModel:
             self.tables.append(Counts(contexts, tokens, vocabulary_size, discount))
 
     def _contexts(self, sequence: Tensor, length: int) -> Tensor:
-        """Number the `length` tokens before each token, ``(n,)``; before the first one all are START."""
+        """Make one number of the `length` tokens before each token, ``(n,)``; before the first all are START."""
         extended = torch.cat([torch.full((length,), START), sequence])
         contexts = torch.zeros_like(sequence)
         for back in range(length):

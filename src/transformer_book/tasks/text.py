@@ -1,7 +1,7 @@
 """Plain text to model: characters of Shakespeare's works, words of Tatoeba's English sentences.
 
 Text has no source and target: a model predicts the next token, or tokens that were hidden from it. So these are
-sequences of ids in three splits, and two ways to make batches of them, rather than a `transformer_book.tasks.Task`.
+sequences of ids in three splits, and ways to make batches of them, rather than a `transformer_book.tasks.Task`.
 """
 
 import re
@@ -69,7 +69,7 @@ def tatoeba_sentences() -> tuple[str, ...]:
 
 
 def characters(works: Sequence[str] | None = None, every: int = 14) -> Corpus:
-    """Number the characters of works; of each `every` works one is for validation and one for testing.
+    """Give each character of works its id; of each `every` works one is for validation and one for testing.
 
     Parameters
     ----------
@@ -104,8 +104,8 @@ def cut_words(sentence: str) -> list[str]:
     return _WORD.findall(sentence.lower())
 
 
-def words(sentences: Iterable[str] | None = None, vocabulary_size: int = 3000) -> Corpus:
-    """Number the most frequent words of sentences; all others are `UNKNOWN`.
+def words(sentences: Iterable[str] | None = None, vocabulary_size: int = 1000) -> Corpus:
+    """Give each of the most frequent words of sentences its id; all others are `UNKNOWN`.
 
     Parameters
     ----------
