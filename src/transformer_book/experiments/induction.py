@@ -51,7 +51,8 @@ def measure(
     """Train GPTs of one layer and of two to predict the next symbol of random sequences that repeat.
 
     Each layer has one head, so that there is no doubt which to look at; positions are rotary. From the second time
-    on every symbol is certain, to whoever finds where the present one stood before and looks one further. Blocks have random lengths: no fixed distance leads there.
+    on every symbol is certain, to whoever finds where the present one stood before and looks one further. Blocks
+    have random lengths: no fixed distance leads there.
 
     Parameters
     ----------

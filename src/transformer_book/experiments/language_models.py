@@ -298,7 +298,8 @@ def _judge(result: Result) -> Verdict:
     gpt, bert = float(result.mean("gpt")), float(result.mean("bert"))
     figure = (
         f"next character: {gpt:.2f} nats ({gpt / math.log(2):.2f} bits), below bigrams by "
-        f"{text('gpt', 'bigram')}, trigrams by {text('gpt', 'trigram')} and 5-grams by {text('gpt', 'fivegram')}; hidden word: {bert:.2f} "
+        f"{text('gpt', 'bigram')}, trigrams by {text('gpt', 'trigram')} "
+        f"and 5-grams by {text('gpt', 'fivegram')}; hidden word: {bert:.2f} "
         f"nats, below bigrams by {text('bert', 'bert_bigram')}, trigrams by {text('bert', 'bert_trigram')} and "
         f"counts with both neighbours by {text('bert', 'bert_neighbours')}"
     )

