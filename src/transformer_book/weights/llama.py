@@ -1,5 +1,6 @@
 """Read published weights of the Llama family, from GGUF files."""
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +48,19 @@ def open_gguf(path: Path) -> gguf.GGUFReader:
     OSError
         It cannot be read.
     """
-    if path.stat().st_size == 0:
+    about = path.stat()
+    if about.st_size == 0:
         raise ValueError(f"{path}: expected a GGUF file, got an empty one")
     try:
-        return _Reader(path)
+        return _open(path, about.st_size, about.st_mtime_ns)
     except (ValueError, IndexError, KeyError, TypeError, OverflowError) as error:
         raise ValueError(f"{path}: expected a GGUF file: {error}") from None
+
+
+@lru_cache(maxsize=1)
+def _open(path: Path, size: int, modified: int) -> gguf.GGUFReader:
+    """Open a file, once as long as it stays the same: a large vocabulary takes seconds to read."""
+    return _Reader(path)
 
 
 def read_llama_config(path: Path, max_length: int | None = None) -> GPTConfig:
