@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from transformer_book.tasks.vocabulary import START
+from transformer_book.tasks.vocabulary import END, PAD, START
 
 
 def interpolate(count: Tensor, total: Tensor, kinds: Tensor, lower: Tensor, discount: float) -> Tensor:
@@ -105,24 +105,31 @@ class NgramModel:
         if not any(len(sequence) for sequence in sequences):
             raise ValueError("sequences: expected at least one token, got none")
         self.size, self.order, self.tables = vocabulary_size, order, []
-        tokens = torch.cat(list(sequences))
+        flat, places = self._flat(sequences)
         for n in range(order):
-            contexts = torch.cat([self._contexts(sequence, n) for sequence in sequences])
-            self.tables.append(Counts(contexts, tokens, vocabulary_size, discount))
+            self.tables.append(Counts(self._contexts(flat, places, n), flat[places], vocabulary_size, discount))
 
-    def _contexts(self, sequence: Tensor, length: int) -> Tensor:
-        """Make one number of the `length` tokens before each token, ``(n,)``; before the first all are START."""
-        extended = torch.cat([torch.full((length,), START), sequence])
-        contexts = torch.zeros_like(sequence)
-        for back in range(length):
-            contexts = contexts * self.size + extended[back : back + len(sequence)]
+    def _flat(self, sequences: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Lay all sequences into one, each after as many START as a context needs; return it and their places."""
+        starts = torch.full((self.order - 1,), START)
+        flat = torch.cat([part for sequence in sequences for part in (starts, sequence)])
+        lengths = torch.tensor([len(sequence) for sequence in sequences])
+        shifts = (self.order - 1) * torch.arange(1, len(sequences) + 1).repeat_interleave(lengths)
+        return flat, torch.arange(int(lengths.sum())) + shifts
+
+    def _contexts(self, flat: Tensor, places: Tensor, length: int) -> Tensor:
+        """Make one number of the `length` tokens before each place."""
+        contexts = torch.zeros_like(places)
+        for back in range(length, 0, -1):
+            contexts = contexts * self.size + flat[places - back]
         return contexts
 
     def log_probabilities(self, sequence: Tensor) -> Tensor:
         """Return ln p of each token of ``sequence (n,)``, given those before it."""
         probability = torch.full(sequence.shape, 1 / self.size, dtype=torch.float64)
+        flat, places = self._flat([sequence])
         for length, table in enumerate(self.tables):
-            probability = table.probability(self._contexts(sequence, length), sequence, probability)
+            probability = table.probability(self._contexts(flat, places, length), sequence, probability)
         return probability.log()
 
 
@@ -154,18 +161,20 @@ class NeighbourModel:
         kept = (double.counts - double.discount).clamp(min=0) / _found(double.contexts, double.totals, first)
         self.after[first, double.pairs % vocabulary_size] += kept.float()
         self.before = self.after.T.contiguous()  # a row of it is a column of the other, and read much faster
-        parts = [self._between(sequence) for sequence in sequences]
-        contexts, tokens = (torch.cat(part) for part in zip(*parts, strict=True))
-        self.table = Counts(contexts, tokens, vocabulary_size, discount)
+        self.table = Counts(*self._between(sequences), vocabulary_size, discount)
 
-    def _between(self, sequence: Tensor) -> tuple[Tensor, Tensor]:
-        left = torch.cat([torch.tensor([START]), sequence])[: len(sequence) - 1]
-        return left * self.size + sequence[1:], sequence[:-1]
+    def _between(self, sequences: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return, for every token but START and END, the two beside it as one number, and itself."""
+        start = torch.tensor([START])
+        flat = torch.cat([part for sequence in sequences for part in (start, sequence)])
+        places = ((flat != START) & (flat != END)).nonzero()[:, 0]
+        return flat[places - 1] * self.size + flat[places + 1], flat[places]
 
     def log_probabilities(self, sequence: Tensor) -> Tensor:
         """Return ln p of each word of ``sequence (n,)`` but its END, given the two beside it, ``(n − 1,)``."""
-        contexts, tokens = self._between(sequence)
+        contexts, tokens = self._between([sequence])
         left, right = contexts // self.size, contexts % self.size
         both = self.after[left] * self.before[right]  # (n − 1, V)
+        both[:, [PAD, START, END]] = 0.0  # none of these stands between two words
         lower = (both.gather(1, tokens[:, None])[:, 0] / both.sum(dim=1)).double()
         return self.table.probability(contexts, tokens, lower).log()
