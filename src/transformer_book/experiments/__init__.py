@@ -33,6 +33,7 @@ from transformer_book.experiments import (
     permutation,
     position_encodings,
     pronunciation_twins,
+    published_models,
     published_pronunciation,
     recipe_parts,
     rotary_distance,
@@ -83,6 +84,7 @@ REGISTRY: dict[str, ModuleType] = {
     "cache_speed": cache_speed,
     "recipe_parts": recipe_parts,
     "parallel_time": parallel_time,
+    "published_models": published_models,
     "language_models": language_models,
     "induction": induction,
 }

@@ -50,12 +50,15 @@ _OUTSIDE = {
 }
 
 
-class _Variable(NamedTuple):
+class Variable(NamedTuple):
+    """One variable of a CTranslate2 file: numpy's name of its type, its shape, its bytes."""
+
     dtype: str
     shape: tuple[int, ...]
     data: bytes
 
     def array(self) -> NDArray[np.generic]:
+        """Return it as an array."""
         return np.frombuffer(self.data, self.dtype).reshape(self.shape)
 
 
@@ -79,7 +82,16 @@ class _Bytes:
         return self.take(self.number(2, what), what).rstrip(b"\0").decode("utf-8", errors="replace")
 
 
-def _read_variables(path: Path) -> dict[str, _Variable]:
+def read_variables(path: Path) -> dict[str, Variable]:
+    """Read every variable of a CTranslate2 file with a Whisper, by name.
+
+    Raises
+    ------
+    ValueError
+        The file is no such file, or is truncated; the message names the variable.
+    OSError
+        The file cannot be read.
+    """
     file = _Bytes(path)
     version, spec = file.number(4, "version"), file.text("name of the model")
     if (version, spec) != (VERSION, SPEC):
@@ -90,7 +102,7 @@ def _read_variables(path: Path) -> dict[str, _Variable]:
     return dict(_variables(file, file.number(4, "number of variables")))
 
 
-def _variables(file: _Bytes, count: int) -> Iterator[tuple[str, _Variable]]:
+def _variables(file: _Bytes, count: int) -> Iterator[tuple[str, Variable]]:
     last = "the first variable"
     for _ in range(count):
         name = last = file.text(f"what follows {last}")
@@ -101,7 +113,7 @@ def _variables(file: _Bytes, count: int) -> Iterator[tuple[str, _Variable]]:
         expected = int(np.prod(shape, dtype=object)) * np.dtype(DTYPES[kind]).itemsize
         if size != expected:
             raise ValueError(f"{file.path}: {name}: expected {expected} bytes for shape {shape}, got {size}")
-        yield name, _Variable(DTYPES[kind], shape, file.take(size, name))
+        yield name, Variable(DTYPES[kind], shape, file.take(size, name))
 
 
 def read_whisper_config(path: Path) -> WhisperConfig:
@@ -114,7 +126,7 @@ def read_whisper_config(path: Path) -> WhisperConfig:
     OSError
         The file cannot be read.
     """
-    variables = _read_variables(path)
+    variables = read_variables(path)
 
     def shape(name: str, axes: int) -> tuple[int, ...]:
         found = variables[name].shape if name in variables else "none"
@@ -159,7 +171,7 @@ def load_whisper(ours: Whisper, path: Path) -> None:
     OSError
         The file cannot be read.
     """
-    variables = {name: found for name, found in _read_variables(path).items() if found.shape}  # no settings
+    variables = {name: found for name, found in read_variables(path).items() if found.shape}  # no settings
     for name, found in variables.items():
         if "f" not in found.dtype:
             raise ValueError(f"{path}: {name}: expected floats, got {found.dtype}")
