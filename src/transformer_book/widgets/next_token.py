@@ -166,7 +166,9 @@ class NextToken(Widget):
 
     def probabilities(self) -> Tensor:
         """Give the probabilities that a token is drawn with, ``(V,)``: what the dials make of `logits`."""
-        return token_probabilities(self.logits(), self.temperature, self.top_k or None, self.top_p)
+        return token_probabilities(
+            self.logits(), self.temperature, self.top_k or None, self.top_p if self.top_p < 1 else None
+        )
 
     def drawn(self, number: int) -> str:
         """Read the token drawn as number 1, 2, …; "…" is one of those stored without a name."""
