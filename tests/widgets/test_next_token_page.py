@@ -55,19 +55,19 @@ def check(page, widget):
 def test_dials_by_keyboard_say_what_python_says(page):
     widget = NextToken()
     check(page, widget)
-    page.get_by_label("temperature").press("ArrowLeft")
+    page.get_by_role("slider", name="temperature").press("ArrowLeft")
     widget.temperature = 0.95
     check(page, widget)
-    page.get_by_label("top-p").press("Home")
+    page.get_by_role("slider", name="top-p").press("Home")
     for _ in range(40):
-        page.get_by_label("top-p").press("ArrowRight")
+        page.get_by_role("slider", name="top-p").press("ArrowRight")
     widget.top_p = 0.45
     check(page, widget)
     assert page.locator(".tb-next-bars li.cut").count() > 5
-    page.get_by_label("text", exact=True).select_option("1")
+    page.get_by_role("combobox", name="text").select_option("1")
     widget.chosen = 1
     check(page, widget)
-    page.get_by_label("top-k").press("Home")
+    page.get_by_role("slider", name="top-k").press("Home")
     widget.top_k = 1
     check(page, widget)
     page.get_by_role("button", name="Reset").press("Enter")
@@ -84,14 +84,14 @@ def test_draws_are_those_of_python(page):
 
 
 def test_texts_are_shown_as_they_are(page):
-    page.get_by_label("text", exact=True).select_option("2")
+    page.get_by_role("combobox", name="text").select_option("2")
     assert page.locator(".tb-next-prompt").inner_text().startswith("<b>bold</b> & </script>")
 
 
 @pytest.mark.parametrize(("width", "theme"), [(390, "light"), (390, "dark"), (1280, "light"), (1280, "dark")])
 def test_fits_the_screen_and_axe_finds_nothing(folder, open_page, width, theme):
     page = open_page(folder / "index.html", width=width, theme=theme)
-    page.get_by_label("top-p").press("PageDown")
+    page.get_by_role("slider", name="top-p").press("PageDown")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     found = Axe().run(page, context=".tb-widget", options={"preload": False, "resultTypes": ["violations"]})
     assert found.violations_count == 0, found.generate_report()
@@ -105,7 +105,7 @@ FRAME = """(input, i) => {
 
 def test_a_frame_takes_at_most_16_ms(page, frame_times):
     for name in ("temperature", "top-p"):
-        times = frame_times(page, page.get_by_label(name, exact=True), FRAME)
+        times = frame_times(page, page.get_by_role("slider", name=name), FRAME)
         assert 0 < median(times) <= 16, (name, sorted(times))
 
 
