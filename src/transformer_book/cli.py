@@ -7,7 +7,7 @@ import random
 import shlex
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -26,6 +26,16 @@ from transformer_book.positions import POSITIONS
 from transformer_book.seq2seq import CELLS, SCORES, Seq2SeqConfig
 from transformer_book.tasks import TASKS, make_task
 from transformer_book.tasks.bleu import signatures
+from transformer_book.tasks.published import (
+    chat_prompt,
+    generate,
+    load_minilm,
+    load_smollm2,
+    load_whisper_tiny,
+    read_wave,
+    sentence_vectors,
+    transcribe,
+)
 from transformer_book.tasks.sources import SOURCES, SourceError, fetch
 from transformer_book.tasks.task import SPLITS, Example, Split, Task
 from transformer_book.tasks.translation import LANGUAGES, Translation
@@ -60,6 +70,8 @@ NORMS = ("pre", "post")
 TASK_OPTIONS = ("kind", "longest", "dates_in_a_row", "language", "pairs", "vocabulary_size")
 # Examples a model is judged on; of translations, which are few and cost little to keep, the whole split.
 COUNT = 1000
+# Tokens of an answer.
+ANSWER_LENGTH = 200
 
 
 class _Parser(argparse.ArgumentParser):
@@ -277,10 +289,19 @@ def _add_evaluate(commands: Any) -> _Parser:
 
 def _add_predict(commands: Any) -> _Parser:
     command = commands.add_parser(
-        "predict", help="let a model write", description="Print what a model writes for each text, one line each."
+        "predict",
+        help="let a model write",
+        description="Print what a model writes for each text, one line each. Published models, which are fetched "
+        "when they are first asked: minilm tells how alike sentences are, smollm2 answers, whisper transcribes.",
     )
-    _add_task(command)
-    command.add_argument("text", nargs="*", metavar="TEXT", help="default: the lines of the standard input")
+    _add_task(command, PUBLISHED)
+    command.add_argument(
+        "text",
+        nargs="*",
+        metavar="TEXT",
+        help="default: the lines of the standard input; of whisper, WAV files; of minilm, a sentence and those to "
+        "compare it with",
+    )
     _add_model_file(command)
     command.set_defaults(run=_predict)
     return command
@@ -353,8 +374,9 @@ def _add_fetch(commands: Any) -> None:
     command.set_defaults(run=_fetch)
 
 
-def _add_task(command: _Parser) -> None:
-    command.add_argument("task", choices=TASKS, metavar="TASK", help=", ".join(TASKS))
+def _add_task(command: _Parser, more: Iterable[str] = ()) -> None:
+    names = [*TASKS, *more]
+    command.add_argument("task", choices=names, metavar="TASK", help=", ".join(names))
 
 
 def _add_model_file(command: _Parser) -> None:
@@ -499,13 +521,53 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    model, task = _load(options)
+    published = options.task in PUBLISHED
+    if published and (options.model_file is not None or options.beam != 1):
+        raise ValueError(f"--model-file and --beam: expected with a task, got with {options.task}")
+    model, task = (None, None) if published else _load(options)
     texts = options.text or sys.stdin.read().splitlines()
     if not texts:
         raise ValueError("TEXT: expected at least one text, as words or as lines of the standard input, got none")
+    if model is None or task is None:
+        for line in PUBLISHED[options.task](texts, pick_device(options.device)):
+            print(line, flush=True)
+        return 0
     for symbols in predict(model, task, [_source(task, text) for text in texts], beam_size=options.beam):
         print(task.text(symbols))
     return 0
+
+
+def _compare(sentences: Sequence[str], device: torch.device) -> Iterator[str]:
+    if len(sentences) < 2:
+        raise ValueError("TEXT: expected at least two sentences to compare, got one")
+    minilm = load_minilm()
+    minilm.model.to(device)
+    first, *others = sentence_vectors(minilm, sentences)
+    for vector, sentence in zip(others, sentences[1:], strict=True):
+        yield f"{float(first @ vector):6.3f}  {sentence}"
+
+
+def _answer(messages: Sequence[str], device: torch.device) -> Iterator[str]:
+    smollm2 = load_smollm2()
+    smollm2.model.to(device)
+    for message in messages:
+        yield generate(smollm2, chat_prompt(message), ANSWER_LENGTH)
+
+
+def _transcribe(files: Sequence[str], device: torch.device) -> Iterator[str]:
+    sounds = [read_wave(Path(file)) for file in files]  # fails before the work, not after it
+    whisper = load_whisper_tiny()
+    whisper.model.to(device)
+    for sound in sounds:
+        yield transcribe(whisper, sound)
+
+
+# Published model of `predict` → what it makes of texts.
+PUBLISHED: dict[str, Callable[[Sequence[str], torch.device], Iterator[str]]] = {
+    "minilm": _compare,
+    "smollm2": _answer,
+    "whisper": _transcribe,
+}
 
 
 def _source(task: Task, text: str) -> Sequence[str]:

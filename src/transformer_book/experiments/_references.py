@@ -149,6 +149,7 @@ def reference_whisper() -> Any:
     settings = model.generation_config
     settings.suppress_tokens, settings.begin_suppress_tokens = never, not_first
     settings.no_timestamps_token_id, settings.is_multilingual = 50_362, False
+    settings.max_length = config.max_target_positions  # as published; the library's own default is 20
     return model
 
 

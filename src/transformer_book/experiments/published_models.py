@@ -211,9 +211,9 @@ def _judge(result: Result) -> Verdict:
 CLAIMS = {
     "C10.1": Claim(
         "C10.1",
-        "Published weights in the book's modules compute what they compute in the library `transformers`: MiniLM's "
-        "states within 1e-5, SmolLM2's and Whisper's logits within 1e-3, with the cache as without, and every greedy "
-        "token is the same.",
+        "Published weights in the book's modules compute what they compute in the library `transformers`: "
+        "MiniLM's states within 1e-5, SmolLM2's and Whisper's logits within 1e-3, with the cache as without, and "
+        "every greedy token is the same.",
         _judge,
     )
 }
