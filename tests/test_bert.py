@@ -95,7 +95,9 @@ def test_logits_and_gradients_are_those_of_transformers(both) -> None:
     known = dict(theirs.named_parameters())
     for name, parameter in ours.named_parameters():
         expected = known[name_of(name) if name != "readout.bias" else "cls.predictions.bias"].grad
-        torch.testing.assert_close(parameter.grad, expected, rtol=1e-3, atol=2e-5, msg=lambda text, n=name: n + text)
+        torch.testing.assert_close(
+            parameter.grad, expected, rtol=1e-3, atol=2e-5, msg=lambda text, n=name: n + text
+        )
 
 
 def test_padding_changes_nothing() -> None:
@@ -135,7 +137,11 @@ def test_a_configuration_out_of_range_is_named(change, message: str) -> None:
 @pytest.mark.parametrize(
     ("ids", "segments", "message"),
     [
-        (torch.zeros(2, 3, dtype=torch.long), None, "ids: expected at least one token per row, got a row of padding"),
+        (
+            torch.zeros(2, 3, dtype=torch.long),
+            None,
+            "ids: expected at least one token per row, got a row of padding",
+        ),
         (torch.full((2, 3), 31), None, "ids: expected ids in 0 … 30, got 31 … 31"),
         (torch.ones(2, 18, dtype=torch.long), None, "inputs: expected positions in 0 … 16, got 0 … 17"),
         (torch.ones(2, 3, dtype=torch.long), torch.full((2, 3), 2), "segments: expected ids in 0 … 1, got 2 … 2"),

@@ -84,7 +84,10 @@ NAME = "encoder.layer.1.attention.self.key.weight"
     ("change", "message"),
     [
         (lambda t: t.pop(NAME), rf"{NAME}: expected a tensor \(12, 12\), got none$"),
-        (lambda t: t.update({NAME: torch.ones(12, 13)}), rf"{NAME}: expected a tensor \(12, 12\), got \(12, 13\)$"),
+        (
+            lambda t: t.update({NAME: torch.ones(12, 13)}),
+            rf"{NAME}: expected a tensor \(12, 12\), got \(12, 13\)$",
+        ),
         (lambda t: t.update({NAME: torch.ones(144)}), rf"{NAME}: expected a tensor \(12, 12\), got \(144,\)$"),
         (lambda t: t.update(more=torch.ones(3)), r"more: expected no such tensor, got one \(3,\)$"),
         (
@@ -106,7 +109,9 @@ def test_a_bert_cut_off_is_refused(tmp_path: Path) -> None:
     save_file(bert_tensors(), path)
     whole = path.read_bytes()
     path.write_bytes(whole[:-5])
-    assert_refused(load_bert, Bert(BERT), path, r"[a-z.]+\S*: the file ends in it or before; expected a safetensors")
+    assert_refused(
+        load_bert, Bert(BERT), path, r"[a-z.]+\S*: the file ends in it or before; expected a safetensors"
+    )
     for data in (b"", whole[:4], whole[:40], b"not a model at all, but a sentence"):
         path.write_bytes(data)
         assert_refused(load_bert, Bert(BERT), path, "expected a safetensors file: ")
@@ -115,7 +120,9 @@ def test_a_bert_cut_off_is_refused(tmp_path: Path) -> None:
 # --- Llama, GGUF ---------------------------------------------------------------------------------------------
 
 
-def llama_file(path: Path, change: Callable[[dict[str, Any]], None] = lambda _: None, **facts: Any) -> dict[str, Any]:
+def llama_file(
+    path: Path, change: Callable[[dict[str, Any]], None] = lambda _: None, **facts: Any
+) -> dict[str, Any]:
     """Write a Llama of 2 layers, width 64, 4 heads of queries and 2 of keys; return its tensors."""
     random = np.random.default_rng(0)
     shapes: dict[str, tuple[int, ...]] = {"token_embd.weight": (29, 64), "output_norm.weight": (64,)}
@@ -171,7 +178,9 @@ def test_a_llama_is_read(tmp_path: Path) -> None:
     layer = ours.layers[1]
     np.testing.assert_array_equal(layer.attention.key.weight.detach(), tensors["blk.1.attn_k.weight"])
     np.testing.assert_array_equal(layer.feed_forward.gate.weight.detach(), tensors["blk.1.ffn_gate.weight"])
-    np.testing.assert_allclose(layer.feed_forward.hidden.weight.detach(), tensors["blk.1.ffn_up.weight"], atol=0.03)
+    np.testing.assert_allclose(
+        layer.feed_forward.hidden.weight.detach(), tensors["blk.1.ffn_up.weight"], atol=0.03
+    )
     np.testing.assert_array_equal(ours.readout.weight.detach(), tensors["token_embd.weight"])
 
 
@@ -258,7 +267,11 @@ def whisper_variables() -> dict[str, Any]:
         linears |= {"ffn/linear_0": (17, 12), "ffn/linear_1": (12, 17)}
         norms = ["self_attention", "ffn"]
         if side == "decoder":
-            linears |= {"attention/linear_0": (12, 12), "attention/linear_1": (24, 12), "attention/linear_2": (12, 12)}
+            linears |= {
+                "attention/linear_0": (12, 12),
+                "attention/linear_1": (24, 12),
+                "attention/linear_2": (12, 12),
+            }
             norms.append("attention")
         for i in range(depth):
             for name, shape in linears.items():
@@ -335,7 +348,10 @@ def test_a_whisper_cut_off_anywhere_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"version": 5}, "expected a CTranslate2 file, version 6, of a WhisperSpec, got version 5, 'WhisperSpec'$"),
+        (
+            {"version": 5},
+            "expected a CTranslate2 file, version 6, of a WhisperSpec, got version 5, 'WhisperSpec'$",
+        ),
         ({"spec": "BertSpec"}, "expected a CTranslate2 file, .*, got version 6, 'BertSpec'$"),
     ],
 )

@@ -151,6 +151,13 @@ TAMPERED = [
     ("norm_order", "C8.3", "loss_post_warm", put([1], 0.5)),
     ("norm_order", "C8.3", "loss_post_warm", put([0], 1.0)),
     ("norm_order", "C8.3", "gradient_post", put([], 0.2)),
+    ("language_models", "C10.2", "gpt", times(1.2)),
+    ("language_models", "C10.2", "trigram", times(0.8)),
+    ("induction", "C10.3", "accuracy_two", put([], 0.4)),
+    ("induction", "C10.3", "accuracy_wide", put([], 0.6)),
+    ("induction", "C10.3", "match_two", put([1], 0.1)),
+    ("induction", "C10.3", "previous_two", put([0], 0.08)),
+    ("induction", "C10.3", "match_one", put([0], 0.3)),
 ]
 
 
