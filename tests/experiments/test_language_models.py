@@ -11,7 +11,9 @@ from transformer_book.tasks import text
 from transformer_book.tasks.sources import SourceError
 from transformer_book.tasks.vocabulary import END
 
-WORKS = tuple(f"the {word} and the {word} again, number {n}.\n" * 40 for n, word in enumerate("abcdefghijklmno"))
+WORKS = tuple(
+    f"KING.\nthe {word} and the {word} again, number {n}.\n" * 40 for n, word in enumerate("abcdefghijklmno")
+)
 SENTENCES = tuple(
     f"{who} saw the {what} on {day} ." for who in "iyw" for what in "abcdefg" for day in ("monday", "friday")
 )
