@@ -199,7 +199,7 @@ def sample(model: GPT, corpus: Corpus, generator: torch.Generator, device: torch
     """Let a GPT write 200 characters after a line of a king; return their code points."""
     prompt = torch.tensor([corpus.vocabulary.encode("KING.\n")], device=device)
     ids = write_on(model.decode, prompt, 200, choose=lambda logits: draw(logits, 0.8, generator=generator))
-    return [ord(character) for character in corpus.vocabulary.decode(ids[0].tolist())]
+    return code_points("".join(corpus.vocabulary.decode(ids[0].tolist())), 200)
 
 
 def train_bert(
@@ -255,12 +255,17 @@ def guess(model: MaskedLM, corpus: Corpus, gap: str, device: torch.device) -> li
     place = (ids[0] == corpus.mask_id).nonzero()[0, 0]
     best = model(ids.to(device))[0, place].softmax(dim=-1).topk(3)
     found = zip(corpus.vocabulary.decode(best.indices.tolist()), best.values.tolist(), strict=True)
-    return [ord(character) for character in ", ".join(f"{word} {share:.2f}" for word, share in found)]
+    return code_points(", ".join(f"{word} {share:.2f}" for word, share in found), 80)
 
 
-def text_of(code_points: Sequence[int]) -> str:
-    """Read what a result keeps as code points."""
-    return "".join(map(chr, code_points))
+def code_points(text: str, length: int) -> list[int]:
+    """Make numbers of a text, which a result can keep; spaces are added up to `length`."""
+    return [ord(character) for character in text.ljust(length)]
+
+
+def text_of(numbers: Sequence[int]) -> str:
+    """Read what `code_points` made."""
+    return "".join(map(chr, numbers)).rstrip()
 
 
 BARS = {"gpt": ("bigram", "trigram", "fivegram"), "bert": ("bert_bigram", "bert_trigram", "bert_neighbours")}
