@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -968,3 +969,62 @@ def test_ship_of_an_unknown_model_names_the_known_ones(capsys) -> None:
         main(["ship", "diary"])
     assert caught.value.code == 2
     assert "copying_16" in capsys.readouterr().err
+
+
+# --- published models ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put models that only say what they are given in place of the published ones."""
+    for name in ("load_minilm", "load_smollm2", "load_whisper_tiny"):
+        model = torch.nn.Linear(1, 1)
+        monkeypatch.setattr(cli, name, lambda model=model: SimpleNamespace(model=model))
+    vectors = {"one": [1.0, 0.0], "two": [0.6, 0.8], "three": [-1.0, 0.0]}
+    monkeypatch.setattr(cli, "sentence_vectors", lambda _, texts: torch.tensor([vectors[text] for text in texts]))
+    monkeypatch.setattr(
+        cli, "generate", lambda _, prompt, length: f"{length} {prompt == cli.chat_prompt('Hello')}"
+    )
+    monkeypatch.setattr(cli, "read_wave", lambda path: torch.full((3,), float(len(path.name))))
+    monkeypatch.setattr(cli, "transcribe", lambda _, sound: f"heard {sound.tolist()}")
+
+
+@pytest.mark.usefixtures("published")
+@pytest.mark.parametrize(
+    ("words", "lines"),
+    [
+        (["minilm", "one", "two", "three"], " 0.600  two\n-1.000  three\n"),
+        (["smollm2", "Hello", "Ciao"], "200 True\n200 False\n"),
+        (["whisper", "a.wav", "bc.wav"], "heard [5.0, 5.0, 5.0]\nheard [6.0, 6.0, 6.0]\n"),
+    ],
+)
+def test_published_models_predict(capsys: pytest.CaptureFixture[str], words: list[str], lines: str) -> None:
+    assert main(["predict", *words, "--device", "cpu"]) == 0
+    assert capsys.readouterr().out == lines
+
+
+@pytest.mark.usefixtures("published")
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["minilm", "one"], "TEXT: expected at least two sentences to compare, got one"),
+        (["smollm2", "one", "--beam", "2"], "--model-file and --beam: expected with a task, got with smollm2"),
+        (["whisper", "a", "--model-file", "b"], "--model-file and --beam: expected with a task, got with whisper"),
+    ],
+)
+def test_published_models_used_wrongly(capsys: pytest.CaptureFixture[str], words: list[str], message: str) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["predict", *words])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == f"transformer-book: {message}\n"
+
+
+def test_a_published_model_that_cannot_be_had(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse() -> None:
+        raise SourceError("smollm2: no connection\n  By hand: …")
+
+    monkeypatch.setattr(cli, "load_smollm2", refuse)
+    assert main(["predict", "smollm2", "Hi"]) == 1
+    assert capsys.readouterr().err == "transformer-book: smollm2: no connection\n  By hand: …\n"

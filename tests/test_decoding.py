@@ -2,6 +2,7 @@ import math
 from functools import partial
 from itertools import product
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -13,12 +14,16 @@ from transformer_book.decoding import (
     EncoderDecoder,
     beam_search,
     beam_step,
+    draw,
     first_beams,
     greedy_decode,
+    most_probable,
     penalised_length,
     sample_decode,
     token_probabilities,
+    write_on,
 )
+from transformer_book.gpt import GPT, GPTConfig
 from transformer_book.seq2seq import CELLS, Seq2Seq, Seq2SeqConfig
 from transformer_book.transformer import Transformer, TransformerConfig
 
@@ -376,3 +381,52 @@ def test_a_cold_sample_is_greedy_and_a_seed_repeats_it(kind: str) -> None:
 def test_sampling_refuses_no_length() -> None:
     with pytest.raises(ValueError, match=r"^max_length: expected an integer ≥ 1, got 0$"):
         sample_decode(Chain({}, 5), torch.full((1, 2), 4), 0)
+
+
+# --- writing on after a prompt -------------------------------------------------------------------------------
+
+
+def small_gpt() -> GPT:
+    torch.manual_seed(3)
+    model = GPT(GPTConfig(23, d_model=12, num_heads=3, d_ff=17, max_length=29)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_()
+    return model
+
+
+def test_what_is_written_is_what_the_whole_text_says_without_a_cache() -> None:
+    model, prompt = small_gpt(), torch.randint(0, 23, (5, 7), generator=torch.Generator().manual_seed(0))
+    ids = prompt
+    for _ in range(11):
+        ids = torch.cat([ids, model(ids)[:, -1:].argmax(dim=-1)], dim=1)
+    assert torch.equal(write_on(model.decode, prompt, 11), ids[:, 7:])
+    end = int(ids[0, 9])  # the third token that the first sequence writes
+    written = write_on(model.decode, prompt, 11, end)
+    for row, free in zip(written.tolist(), ids[:, 7:].tolist(), strict=True):
+        stop = free.index(end) + 1 if end in free else len(free)
+        assert row == (free[:stop] + [end] * 11)[: len(row)]
+
+
+def test_writing_ends_when_all_have_ended() -> None:
+    def step(ids: Tensor, state: Any = None) -> tuple[Tensor, int]:
+        count = 0 if state is None else state
+        return F.one_hot(ids * 0 + min(count, 3), 5).float(), count + 1
+
+    assert write_on(step, torch.zeros(2, 3, dtype=torch.long), 9, end_id=3).tolist() == [[0, 1, 2, 3]] * 2
+    assert write_on(step, torch.zeros(2, 3, dtype=torch.long), 2, end_id=3).tolist() == [[0, 1]] * 2
+    assert write_on(step, torch.zeros(1, 3, dtype=torch.long), 6).tolist() == [[0, 1, 2, 3, 3, 3]]
+
+
+def test_a_drawn_token_comes_as_often_as_its_probability_says() -> None:
+    logits = torch.tensor([0.7, 0.2, 0.1]).log().repeat(4000, 1)
+    drawn = draw(logits, generator=torch.Generator().manual_seed(0))
+    assert torch.bincount(drawn, minlength=3) / 4000 == pytest.approx([0.7, 0.2, 0.1], abs=0.03)
+    assert torch.equal(draw(logits, top_k=1), most_probable(logits))
+    cold = write_on(small_gpt().decode, torch.zeros(2, 3, dtype=torch.long), 5, choose=partial(draw, top_k=1))
+    assert torch.equal(cold, write_on(small_gpt().decode, torch.zeros(2, 3, dtype=torch.long), 5))
+
+
+def test_writing_on_refuses_no_length() -> None:
+    with pytest.raises(ValueError, match=r"^max_length: expected an integer ≥ 1, got 0$"):
+        write_on(small_gpt().decode, torch.zeros(1, 3, dtype=torch.long), 0)

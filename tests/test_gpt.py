@@ -40,7 +40,7 @@ def model_of(config: GPTConfig) -> GPT:
 
 
 def interleaved(width: int) -> Tensor:
-    """Places in their order of a head's coordinates, which turns i with K/2 + i, for those in ours: 2i with 2i + 1."""
+    """Where a head's coordinates stand in their order, which turns i with K/2 + i; ours turns 2i with 2i + 1."""
     return torch.stack([torch.arange(width // 2), torch.arange(width // 2, width)], dim=-1).flatten()
 
 

@@ -8,7 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from transformer_book.attention import MultiHeadAttention, causal_mask, padding_mask
-from transformer_book.layers import DecoderLayer, EncoderLayer, FeedForward, PostNorm, PreNorm
+from transformer_book.layers import (
+    FEED_FORWARDS,
+    DecoderLayer,
+    EncoderLayer,
+    FeedForward,
+    GatedFeedForward,
+    PostNorm,
+    PreNorm,
+)
 from transformer_book.weights import load_torch
 
 B, T, S, H, D, F = 2, 5, 7, 3, 33, 13
@@ -145,11 +153,38 @@ def test_feed_forward_is_the_equation() -> None:
     torch.testing.assert_close(layer(inputs), expected)
 
 
+@pytest.mark.parametrize("residual", [PostNorm, PreNorm])
+def test_the_norm_is_the_one_injected(residual: type[PostNorm | PreNorm]) -> None:
+    module = residual(D, 0.0, partial(nn.RMSNorm, eps=0.25))
+    stream, output = torch.randn(B, S, D), torch.randn(B, S, D)
+    normed = stream + output if residual is PostNorm else stream
+    expected = normed / (normed.square().mean(dim=-1, keepdim=True) + 0.25).sqrt()
+    got = module.leave(stream, output) if residual is PostNorm else module.enter(stream)
+    torch.testing.assert_close(got, expected)
+
+
+@pytest.mark.parametrize("name", FEED_FORWARDS)
+def test_feed_forwards_are_those_of_torch_s_functions(name: str) -> None:
+    layer = FEED_FORWARDS[name](D, F).double()
+    inputs = torch.randn(B, T, D, dtype=torch.float64)
+    hidden = inputs @ layer.hidden.weight.T + (0 if name == "swiglu" else layer.hidden.bias)
+    if isinstance(layer, GatedFeedForward):
+        gate = inputs @ layer.gate.weight.T
+        hidden = hidden * gate / (1 + (-gate).exp())
+    elif name == "gelu":
+        hidden = hidden * torch.distributions.Normal(0.0, 1.0).cdf(hidden)
+    else:
+        hidden = hidden.relu()
+    expected = hidden @ layer.output.weight.T + (0 if name == "swiglu" else layer.output.bias)
+    torch.testing.assert_close(layer(inputs), expected)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: FeedForward(0, F), "d_model: expected an integer ≥ 1, got 0"),
         (lambda: FeedForward(D, 0), "d_ff: expected an integer ≥ 1, got 0"),
+        (lambda: GatedFeedForward(D, 0), "d_ff: expected an integer ≥ 1, got 0"),
     ],
 )
 def test_wrong_widths_are_told(make: Callable[[], object], message: str) -> None:

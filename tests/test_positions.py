@@ -5,10 +5,12 @@ import re
 
 import pytest
 import torch
+from torch.nn import functional as F
 
-from transformer_book.attention import MultiHeadAttention, causal_mask
+from transformer_book.attention import MultiHeadAttention, causal_mask, merge_heads, split_heads
 from transformer_book.positions import (
     POSITIONS,
+    GroupedQueryAttention,
     LearnedPositions,
     NoPositions,
     RotaryAttention,
@@ -202,3 +204,41 @@ def test_wrong_use_of_rotary_positions_is_told() -> None:
     for key, got in ((keys, "5 queries and 12 keys"), (keys[:, :4], "5 queries and 4 keys")):
         with pytest.raises(ValueError, match=f"at most 11, got {got}$"):
             attention(query, key, key)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 6])
+def test_grouped_queries_share_what_torch_says_they_share(groups: int) -> None:
+    """Against torch's own grouped attention, between vectors turned by `rotate`; outputs and gradients."""
+    heads, width, base = 6, 4, 500.0
+    attention = GroupedQueryAttention(heads * width, heads, groups, LONGEST, base)
+    assert not [name for name, _ in attention.named_parameters() if "bias" in name]
+    inputs = torch.randn(B, T, heads * width, requires_grad=True)
+    table = sinusoids(T, width, base)
+    q = rotate(split_heads(attention.query(inputs), heads), table)
+    k = rotate(split_heads(attention.key(inputs), groups), table)
+    v = split_heads(attention.value(inputs), groups)
+    theirs = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+    expected = attention.output(merge_heads(theirs))
+    output, weights = attention(inputs, inputs, inputs, causal_mask(T))
+    assert weights.shape == (B, heads, T, T)
+    torch.testing.assert_close(output, expected, rtol=0, atol=1e-6)
+    probe = torch.randn_like(output)
+    leaves = [inputs, *attention.parameters()]
+    ours_grad = torch.autograd.grad((output * probe).sum(), leaves, retain_graph=True)
+    theirs_grad = torch.autograd.grad((expected * probe).sum(), leaves)
+    for ours, reference in zip(ours_grad, theirs_grad, strict=True):
+        torch.testing.assert_close(ours, reference, rtol=0, atol=1e-5)
+
+
+def test_a_larger_base_turns_more_slowly() -> None:
+    angles = torch.arange(T, dtype=torch.float64) / 500.0 ** (2 / 4)
+    torch.testing.assert_close(sinusoids(T, 4, 500.0)[:, 2], angles.sin().float())
+    torch.testing.assert_close(sinusoids(T, 4), sinusoids(T, 4, 10000.0))
+    with pytest.raises(ValueError, match=r"^base: expected a number > 0, got 0\.0$"):
+        sinusoids(T, 4, 0.0)
+
+
+@pytest.mark.parametrize("groups", [0, 4, 12])
+def test_groups_that_do_not_divide_the_heads_are_told(groups: int) -> None:
+    with pytest.raises(ValueError, match=rf"^num_groups: expected a divisor of num_heads 6, .* got {groups}$"):
+        GroupedQueryAttention(24, 6, groups, LONGEST)

