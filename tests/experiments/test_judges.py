@@ -158,6 +158,13 @@ TAMPERED = [
     ("published_models", "C10.1", "whisper", times(100)),
     ("published_models", "C10.1", "whisper_spectra", times(100)),
     ("published_models", "C10.1", "whisper_same", put([], 0)),
+    ("language_models", "C10.2", "gpt", times(1.2)),
+    ("language_models", "C10.2", "trigram", times(0.8)),
+    ("induction", "C10.3", "accuracy_two", put([], 0.4)),
+    ("induction", "C10.3", "accuracy_wide", put([], 0.6)),
+    ("induction", "C10.3", "match_two", put([1], 0.1)),
+    ("induction", "C10.3", "previous_two", put([0], 0.08)),
+    ("induction", "C10.3", "match_one", put([0], 0.3)),
 ]
 
 

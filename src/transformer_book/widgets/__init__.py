@@ -6,6 +6,7 @@ from transformer_book.widgets.data_flow import DataFlow
 from transformer_book.widgets.gradient_through_time import GradientThroughTime
 from transformer_book.widgets.heads import Heads
 from transformer_book.widgets.matrix_walk import MatrixWalk
+from transformer_book.widgets.next_token import NextToken
 from transformer_book.widgets.position_clock import PositionClock
 from transformer_book.widgets.soft_lookup import SoftLookup
 from transformer_book.widgets.squeeze import Squeeze
@@ -17,6 +18,7 @@ __all__ = [
     "GradientThroughTime",
     "Heads",
     "MatrixWalk",
+    "NextToken",
     "PositionClock",
     "SoftLookup",
     "Squeeze",
