@@ -12,18 +12,23 @@ from types import ModuleType
 from transformer_book.experiments import (
     attention_cost,
     attention_over_length,
+    attention_overtakes,
     cache_speed,
     context_vector,
     context_width,
+    data_parallel,
     date_alignment,
     date_readers,
     decoding_agreement,
     first_symbol_recall,
+    flop_count,
     gradient_through_time,
     head_cost,
     head_pruning,
     heads_against_one,
     mask_properties,
+    memory_use,
+    mixed_precision,
     norm_order,
     parallel_time,
     parameter_count,
@@ -81,6 +86,11 @@ REGISTRY: dict[str, ModuleType] = {
     "cache_speed": cache_speed,
     "recipe_parts": recipe_parts,
     "parallel_time": parallel_time,
+    "flop_count": flop_count,
+    "attention_overtakes": attention_overtakes,
+    "memory_use": memory_use,
+    "data_parallel": data_parallel,
+    "mixed_precision": mixed_precision,
 }
 
 #: Number of a chapter, as in its claims' ids → its slug.
@@ -94,6 +104,7 @@ CHAPTERS: dict[int, str] = {
     7: "positions",
     8: "transformer",
     9: "training_and_decoding",
+    11: "scaling",
 }
 
 
