@@ -27,7 +27,8 @@ TABLE_TRAFFIC = 10
 #: A backward pass has two products for each of the forward pass: one for either factor's gradient.
 TRAINING = 3
 
-_TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+#: Precision → type of a tensor.
+TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -327,9 +328,37 @@ def predict_seconds(
     """
     totals = dict.fromkeys(PARTS, 0.0)
     for step in steps:
-        moved = 0 if fused and step.kind == "table" else number_bytes * step.moved
-        totals[step.part] += max(step.flops / ceiling.flops, moved / ceiling.bandwidth)
+        totals[step.part] += max(both_seconds(step, ceiling, number_bytes, fused))
     return {part: seconds * (TRAINING if training else 1) for part, seconds in totals.items()}
+
+
+def memory_share(
+    steps: Iterable[Work], ceiling: Ceiling, number_bytes: int, fused: bool = False
+) -> dict[str, float]:
+    """Say which share of each part's predicted time goes into steps that wait for memory, not for arithmetic.
+
+    Parameters
+    ----------
+    steps, ceiling, number_bytes, fused
+        As for `predict_seconds`.
+
+    Returns
+    -------
+    dict
+        0 … 1 for each of `PARTS`; 0 for one without work.
+    """
+    totals, waits = dict.fromkeys(PARTS, 0.0), dict.fromkeys(PARTS, 0.0)
+    for step in steps:
+        arithmetic, memory = both_seconds(step, ceiling, number_bytes, fused)
+        totals[step.part] += max(arithmetic, memory)
+        waits[step.part] += memory if memory > arithmetic else 0.0
+    return {part: waits[part] / totals[part] if totals[part] else 0.0 for part in PARTS}
+
+
+def both_seconds(step: Work, ceiling: Ceiling, number_bytes: int, fused: bool) -> tuple[float, float]:
+    """Return the seconds that a step's arithmetic takes at a ceiling, and those that its bytes take."""
+    moved = 0 if fused and step.kind == "table" else number_bytes * step.moved
+    return step.flops / ceiling.flops, moved / ceiling.bandwidth
 
 
 def parameters(sizes: Sizes) -> dict[str, int]:
@@ -452,20 +481,20 @@ def measure_ceiling(
     -----
     Source: Williams, Waterman & Patterson 2009; McCalpin 1995 (the copy of STREAM).
     """
-    if precision not in _TYPES:
-        raise ValueError(f"precision: expected one of {', '.join(_TYPES)}, got {precision!r}")
+    if precision not in TYPES:
+        raise ValueError(f"precision: expected one of {', '.join(TYPES)}, got {precision!r}")
     if not (matrices and megabytes) or repeats < 1:
         raise ValueError(f"expected sizes and repeats ≥ 1, got {matrices}, {megabytes} and repeats {repeats}")
     rates = {}
     for n in matrices:
-        left, right = torch.randn(2, n, n, device=device).to(_TYPES[precision]).unbind()
+        left, right = torch.randn(2, n, n, device=device).to(TYPES[precision]).unbind()
         out = torch.empty_like(left)
-        rates[n] = 2 * n**3 / _fastest(lambda a=left, b=right, c=out: torch.mm(a, b, out=c), repeats, device)
+        rates[n] = 2 * n**3 / fastest(lambda a=left, b=right, c=out: torch.mm(a, b, out=c), repeats, device)
     speeds = {}
     for size in megabytes:
         block = torch.ones(size * 2**18, device=device)
         other = torch.empty_like(block)
-        speeds[size] = 2 * size * 2**20 / _fastest(lambda a=other, b=block: a.copy_(b), repeats, device)
+        speeds[size] = 2 * size * 2**20 / fastest(lambda a=other, b=block: a.copy_(b), repeats, device)
     matrix, size = max(rates, key=rates.__getitem__), max(speeds, key=speeds.__getitem__)
     return Measured(Ceiling(rates[matrix], speeds[size]), matrix, size * 2**20)
 
@@ -480,8 +509,18 @@ def quiet_clock(device: torch.device) -> Callable[[], float]:
     return time.thread_time if alone else time.perf_counter
 
 
-def _fastest(step: Callable[[], object], repeats: int, device: torch.device) -> float:
-    """Return the seconds of the fastest of several runs, after one that does not count."""
+def fastest(step: Callable[[], object], repeats: int, device: torch.device) -> float:
+    """Return the seconds of the fastest of several runs, after one that does not count.
+
+    Parameters
+    ----------
+    step
+        What to run.
+    repeats
+        How often, ≥ 1.
+    device
+        Where it runs; it is waited for.
+    """
     clock, times = quiet_clock(device), []
     for _ in range(1 + repeats):
         synchronize(device)

@@ -100,8 +100,8 @@ def measure(
     Result
         Each ``(widths, lengths)``: ``seconds_*`` of attention in either of `WAYS`, and of the ``feed_forward``,
         per sequence; ``ratio_*``, median over rounds of attention's time divided by the feed-forward's;
-        ``roofline_*``, what this ratio should be by `predict_seconds`. ``crossing_*`` and ``roofline_crossing_*``, ``(widths,)``.
-        ``flops`` and ``bandwidth``, the ceiling.
+        ``roofline_*``, what this ratio should be by `predict_seconds`. ``crossing_*`` and ``roofline_crossing_*``,
+        ``(widths,)``. ``flops`` and ``bandwidth``, the ceiling.
     """
 
     def one_width(seed: int, width: int, ceiling: Any) -> dict[str, list[float]]:

@@ -97,7 +97,8 @@ def measure(
     Result
         By ``written`` and for each precision: ``cache_*``, memory that keys and values occupy, ``predicted_*``,
         and ``allocated_*``, by how much torch's allocator held more once the cache was filled. By ``lengths``:
-        ``kept`` for the backward pass, ``kept_predicted``, and ``scores``, the part of it that grows with the square of the length.
+        ``kept`` for the backward pass, ``kept_predicted``, and ``scores``, the part of it that grows with the
+        square of the length.
     """
     sizes: dict[str, Any] = {"d_model": d_model, "num_heads": d_model // 32, "d_ff": 4 * d_model, "dropout": 0.0}
     sizes |= {"num_encoder_layers": num_layers, "num_decoder_layers": num_layers}
@@ -192,7 +193,8 @@ def _judge(result: Result) -> Verdict:
         f"{result.mean('predicted_float32')[-1] / 2**20:.1f} predicted, "
         f"{result.mean('cache_bfloat16')[-1] / 2**20:.1f} in bfloat16; torch's allocator holds {grew.max():.3f} "
         f"times the prediction at most; kept for the gradient at length {lengths[-1]}: "
-        f"{result.mean('kept')[-1] / 2**20:.1f} MiB, {result.mean('kept_predicted')[-1] / 2**20:.1f} predicted, of which scores {share[-1]:.0%} ({share[0]:.0%} at {lengths[0]})"
+        f"{result.mean('kept')[-1] / 2**20:.1f} MiB, {result.mean('kept_predicted')[-1] / 2**20:.1f} predicted, "
+        f"of which scores {share[-1]:.0%} ({share[0]:.0%} at {lengths[0]})"
     )
     return Verdict(
         bool(exact and half and kept and 1 <= grew.min() <= grew.max() < 1.02 and share[-1] > share[0]), figure
@@ -203,7 +205,8 @@ CLAIMS = {
     "C11.3": Claim(
         "C11.3",
         "The cache of keys and values, and what a forward pass keeps for the backward pass, have exactly the "
-        "bytes that follow from the sizes. The cache grows in a straight line, what explicit attention keeps does not.",
+        "bytes that follow from the sizes. The cache grows in a straight line, what explicit attention keeps does "
+        "not.",
         _judge,
     )
 }
