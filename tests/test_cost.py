@@ -136,7 +136,12 @@ def test_a_fused_kernel_keeps_no_table() -> None:
 
 
 def test_time_is_the_larger_of_two() -> None:
-    steps = [Work("attention", 100, 1), Work("attention", 10, 50), Work("norms", 0, 30), Work("norms", 0, 7, "table")]
+    steps = [
+        Work("attention", 100, 1),
+        Work("attention", 10, 50),
+        Work("norms", 0, 30),
+        Work("norms", 0, 7, "table"),
+    ]
     ceiling = Ceiling(10.0, 20.0)
     assert ceiling.ridge == 0.5
     seconds = predict_seconds(steps, ceiling, number_bytes=4)

@@ -68,7 +68,10 @@ JOINED = [
     (lambda g, n: g.sum(dim=0), "✗ the sum of the parts"),
     (lambda g, n: n @ g, "✗ not divided by all tokens"),
     (lambda g, n: n @ g / n.sum() / len(n), "✗ divided by the number of parts as well"),
-    (lambda g, n: (n.float() @ g.float() / n.float().sum()).to(g.dtype), "✗ gradient: right to a few digits only, …"),
+    (
+        lambda g, n: (n.float() @ g.float() / n.float().sum()).to(g.dtype),
+        "✗ gradient: right to a few digits only, …",
+    ),
 ]
 
 GROUPS = {

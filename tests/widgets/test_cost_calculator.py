@@ -44,7 +44,9 @@ def test_the_page_computes_what_python_computes(run_js):
     widgets = [draw(generator) for _ in range(120)]
     calls = []
     for each in widgets:
-        values = {name: value for name, value in state(each).items() if name not in ("presets", "layout", "tabbable")}
+        values = {
+            name: value for name, value in state(each).items() if name not in ("presets", "layout", "tabbable")
+        }
         values = {name: value for name, value in values.items() if isinstance(value, bool | int | float | str)}
         ceiling = each.ceiling()
         calls += [("parameters", [values]), ("cacheBytes", [values]), ("activationBytes", [values])]
@@ -106,7 +108,9 @@ def test_numbers_are_written_short(run_js):
     cases += [("duration", [value]) for value in (90_000, 7200, 1.234, 0.00456, 1.5e-7)]
     written = ["135 M", "1 k", "1.5 Ki", "12 ", "1.04 days", "2 h", "1.23 s", "4.56 ms", "0.15 µs"]
     assert run_js("cost_calculator", cases) == written
-    found = run_js("cost_calculator", [("divisors", [12, 128]), ("divisors", [12, 5]), ("nearest", [[1, 4, 16], 9])])
+    found = run_js(
+        "cost_calculator", [("divisors", [12, 128]), ("divisors", [12, 5]), ("nearest", [[1, 4, 16], 9])]
+    )
     assert found == [[1, 2, 3, 4, 6, 12], [1, 2, 3, 4], 2]
 
 
@@ -121,7 +125,9 @@ def test_observe_sees_every_dial():
 
 def test_describe_says_what_is_dialled():
     text = CostCalculator("SmolLM2-135M", "writing", machine="own", peak=100, bandwidth=10).describe()
-    assert text.startswith("a Transformer of 134,515,008 parameters (30 layers, width 576, 9 heads); one more token ")
+    assert text.startswith(
+        "a Transformer of 134,515,008 parameters (30 layers, width 576, 9 heads); one more token "
+    )
     assert "90.0 MiB of keys and values. At 100 GFLOP/s and 10 GB/s it takes at least" in text
     assert "kept for the gradient" not in text
     assert "6 + 6 layers" in CostCalculator().describe()

@@ -25,23 +25,27 @@ def _flops(each: float, projections: Answer, attention: Answer, feed_forward: An
 _FLOPS = Exercise(
     returns="the operations of one layer, shape (N,)",
     outputs=("operations",),
-    reference=_flops(
-        2, lambda t, d: 4 * t * d * d, lambda t, d: 2 * t * t * d, lambda t, d, f: 2 * t * d * f
-    ),
+    reference=_flops(2, lambda t, d: 4 * t * d * d, lambda t, d: 2 * t * t * d, lambda t, d, f: 2 * t * d * f),
     mistakes=combinations(
         _flops,
         (
             Option(2),
-            Option(1, "a multiplication and an addition counted as one", "2 · m · n · k for each product of matrices."),
+            Option(
+                1, "a multiplication and an addition counted as one", "2 · m · n · k for each product of matrices."
+            ),
         ),
         (
             Option(lambda t, d: 4 * t * d * d),
-            Option(lambda t, d: 3 * t * d * d, "three projections, not four", "The merged heads are projected too."),
+            Option(
+                lambda t, d: 3 * t * d * d, "three projections, not four", "The merged heads are projected too."
+            ),
             Option(lambda t, d: 0 * t, "the projections are left out", "Four products of (T, D) and (D, D)."),
         ),
         (
             Option(lambda t, d: 2 * t * t * d),
-            Option(lambda t, d: t * t * d, "scores or blends, not both", "QKᵀ and the weights times V: two products."),
+            Option(
+                lambda t, d: t * t * d, "scores or blends, not both", "QKᵀ and the weights times V: two products."
+            ),
             Option(lambda t, d: 2 * t * d, "attention to one position, not to all T", "T queries meet T keys."),
             Option(lambda t, d: 0 * t, "scores and blends are left out", "They are what grows with T²."),
         ),
@@ -95,12 +99,18 @@ _ROOFLINE = Exercise(
         _roofline,
         (
             Option(lambda n, peak, band: n / peak),
-            Option(lambda n, peak, band: n / band, "operations divided by bytes per second", "They take flops / peak."),
+            Option(
+                lambda n, peak, band: n / band, "operations divided by bytes per second", "They take flops / peak."
+            ),
             Option(lambda n, peak, band: n * peak, "operations times the peak", "More per second is less time."),
         ),
         (
             Option(lambda n, peak, band: n / band),
-            Option(lambda n, peak, band: n / peak, "bytes divided by operations per second", "They take moved / bandwidth."),
+            Option(
+                lambda n, peak, band: n / peak,
+                "bytes divided by operations per second",
+                "They take moved / bandwidth.",
+            ),
             Option(lambda n, peak, band: n * band, "bytes times the bandwidth", "More per second is less time."),
         ),
         (
@@ -263,7 +273,11 @@ _JOINED = Exercise(
                 "parts weigh alike, whatever their tokens",
                 "The loss is a mean over tokens: a part with more of them counts for more.",
             ),
-            Option(torch.ones_like, "the sum of the parts", "Each is a mean already: weigh them so that all sum to one."),
+            Option(
+                torch.ones_like,
+                "the sum of the parts",
+                "Each is a mean already: weigh them so that all sum to one.",
+            ),
             Option(lambda n: n, "not divided by all tokens", "The weights are tokens / tokens.sum()."),
             Option(
                 lambda n: n / n.sum() / len(n),

@@ -178,6 +178,7 @@ def plot(result: Result) -> Figure:
         axis.axhline(1, color=PALETTE["muted"], linewidth=0.8)
         axis.set(xscale="log", yscale="log", xlabel="length", title=f"D = {width}")
         axis.set_xticks(lengths[::2], [str(n) for n in lengths[::2]])
+        axis.set_yticks((0.5, 1, 2, 4, 8, 16), ("½", "1", "2", "4", "8", "16"))
         axis.minorticks_off()
     axes[0].set_ylabel("attention ÷ feed-forward")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
@@ -204,10 +205,10 @@ def plot_growth(result: Result, width: int = 128) -> Figure:
         "kept for the gradient, explicit": [activation_bytes(sizes, load) for load in loads],
         "kept for the gradient, fused": [activation_bytes(sizes, load, fused=True) for load in loads],
     }
-    styles = (("muted", "-"), ("key", "-"), ("query", "-"), ("weight", "-"), ("accent", "-"), ("value", "--"))
+    styles = (("muted", "-"), ("key", "o"), ("query", "-"), ("weight", "-"), ("accent", "-"), ("value", "x"))
     figure, axes = new_figure(2, height=4.0)
     for (label, values), (role, line) in zip(curves.items(), styles, strict=True):
-        axes[0].plot(lengths, np.array(values) / values[0], color=PALETTE[role], linestyle=line, label=label)
+        axes[0].plot(lengths, np.array(values) / values[0], line, color=PALETTE[role], markersize=7, label=label)
     timed = (("explicit", "accent", "o"), ("fused", "value", "s"), ("feed_forward", "query", "^"))
     for name, role, marker in timed:
         label = "feed-forward" if name == "feed_forward" else f"attention, {name}"

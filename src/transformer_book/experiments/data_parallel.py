@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -28,7 +29,7 @@ def run(
     Raises
     ------
     RuntimeError
-        A process failed; the message ends with what it said.
+        A process failed; the message ends with its first error.
     """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "run.json"
@@ -42,7 +43,9 @@ def run(
             check=False,
         )
         if done.returncode or not file.exists():
-            raise RuntimeError(f"torchrun: expected {processes} processes to train, got:\n{done.stderr[-2000:]}")
+            told = re.search(r"\w+Error: .*", done.stderr)  # the first; torchrun's own report follows it
+            reason = told[0] if told else f"exit status {done.returncode}"
+            raise RuntimeError(f"torchrun: expected {processes} processes to train, got {reason}")
         return json.loads(file.read_text(encoding="utf-8"))
 
 

@@ -114,7 +114,7 @@ def plot(result: Result) -> Figure:
     for kind, role, marker in zip(KINDS, ROLES, MARKERS, strict=False):
         counted, formula = result.array(f"counted_{kind}").ravel(), result.array(f"formula_{kind}").ravel()
         axes[0].loglog(formula, counted, lw=0, marker=marker, color=PALETTE[role], alpha=0.7, label=kind)
-    axes[0].axline((1e5, 1e5), slope=1, color=PALETTE["muted"], linestyle=":", linewidth=1)
+    axes[0].axline((1e5, 1e5), (1e6, 1e6), color=PALETTE["muted"], linestyle=":", linewidth=1)
     axes[0].set(xlabel="by formula", ylabel="counted by torch", title="Operations")
     axes[0].legend()
     axes[1].loglog(
@@ -125,7 +125,7 @@ def plot(result: Result) -> Figure:
         color=PALETTE["value"],
         alpha=0.7,
     )
-    axes[1].axline((1e4, 1e4), slope=1, color=PALETTE["muted"], linestyle=":", linewidth=1)
+    axes[1].axline((1e4, 1e4), (1e5, 1e5), color=PALETTE["muted"], linestyle=":", linewidth=1)
     axes[1].set(xlabel="by formula", ylabel="counted in the module", title="Parameters")
     return figure
 

@@ -158,8 +158,9 @@ def _judge(result: Result) -> Verdict:
     figure = (
         f"in bfloat16 a step is {speedup[0]:.2f} times as fast at width {widths[0]}, {speedup[-1]:.2f} at "
         f"{widths[-1]}, where the ceiling is {higher:.1f} times as high; of it are used "
-        f"{used['float32'][0]:.0%} and {used['float32'][-1]:.0%} in float32, {used['bfloat16'][0]:.0%} and {used['bfloat16'][-1]:.0%} in bfloat16; dates "
-        f"read right: {exact['float32']:.2%} in float32, {exact['bfloat16']:.2%} in bfloat16; the loss ends "
+        f"{used['float32'][0]:.0%} and {used['float32'][-1]:.0%} in float32, {used['bfloat16'][0]:.0%} and "
+        f"{used['bfloat16'][-1]:.0%} in bfloat16; dates read right: {exact['float32']:.2%} in float32, "
+        f"{exact['bfloat16']:.2%} in bfloat16; the loss ends "
         f"{loss.mean():+.4f} ± {half_width(loss):.4f} apart"
     )
     faster = speedup[-1] > 1.2 and speedup[-1] > speedup[0]

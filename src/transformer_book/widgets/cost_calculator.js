@@ -281,7 +281,7 @@ function render({ model, el }) {
   const [ofSource, ofSourceWords] = [dials[1].control, dials[9].control];
 
   const presets = model.get("presets");
-  const select = make("select", {}, make("option", { value: "" }, "your own"), ...presets.map(({ name }) => make("option", { value: name }, name)));
+  const select = make("select", { id: `model-${group}` }, make("option", { value: "" }, "your own"), ...presets.map(({ name }) => make("option", { value: name }, name)));
   select.addEventListener("change", () => {
     const { name, ...values } = presets.find((preset) => preset.name === select.value) ?? {};
     if (name) send(values);
@@ -327,7 +327,7 @@ function render({ model, el }) {
     make(
       "div",
       { class: "tb-controls" },
-      make("div", { class: "tb-control" }, make("label", {}, "model", select)),
+      make("div", { class: "tb-control" }, make("label", { for: select.id }, "model"), select),
       mode.set,
       precision.set,
       make("div", { class: "tb-choice" }, ...boxes.map(({ label }) => label)),

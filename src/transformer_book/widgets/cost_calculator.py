@@ -1,5 +1,7 @@
 """Cost calculator: parameters, operations, memory and least time of a Transformer, by its sizes and its load."""
 
+from typing import Any
+
 import traitlets
 
 from transformer_book import cost
@@ -69,8 +71,8 @@ class CostCalculator(Widget):
     preset
         A name of `transformer_book.cost.PRESETS`, whose sizes and load are dialled.
     mode
-        ``"training"`` (forward, loss, backward), ``"reading"`` (forward) or ``"writing"`` (one token, the others in
-        a cache).
+        ``"training"`` (forward, loss, backward), ``"reading"`` (forward) or ``"writing"`` (one token, the others
+        in a cache).
     precision
         ``"float32"`` or ``"bfloat16"``.
     fused
@@ -174,7 +176,7 @@ class CostCalculator(Widget):
         return self._sizes()
 
     def _sizes(self, **changes: int) -> Sizes:
-        values = {name: changes.get(name, getattr(self, name)) for name in _SIZES}
+        values: dict[str, Any] = {name: changes.get(name, getattr(self, name)) for name in _SIZES}
         layers, source = values.pop("layers"), values.pop("source_vocabulary")
         return Sizes(
             **values,
@@ -234,13 +236,14 @@ class CostCalculator(Widget):
         most, longest = max(flops, key=flops.__getitem__), max(seconds, key=seconds.__getitem__)
         stacks = f"{self.layers} + {self.layers} layers" if self.encoder else f"{self.layers} layers"
         kept = f"{self.activation_bytes() / 2**20:,.1f} MiB kept for the gradient, "
+        ceiling = self.ceiling()
         return (
             f"a Transformer of {self.parameters():,} parameters ({stacks}, width {self.d_model}, {self.num_heads} "
             f"heads); {_MODE_TEXT[self.mode]} {self.batch} × {self.length} tokens in {self.precision} takes "
-            f"{sum(flops.values()):.3g} operations, most of them in {most}; {kept if self.mode == 'training' else ''}"
-            f"{self.cache_bytes() / 2**20:,.1f} MiB of keys and values. At {self.ceiling().flops / 1e9:,.3g} GFLOP/s "
-            f"and {self.ceiling().bandwidth / 1e9:,.3g} GB/s it takes at least {total:.3g} s, most of it in "
-            f"{longest}; {share / total:.0%} of it waits for memory."
+            f"{sum(flops.values()):.3g} operations, most of them in {most}; "
+            f"{kept if self.mode == 'training' else ''}{self.cache_bytes() / 2**20:,.1f} MiB of keys and values. "
+            f"At {ceiling.flops / 1e9:,.3g} GFLOP/s and {ceiling.bandwidth / 1e9:,.3g} GB/s it takes at least "
+            f"{total:.3g} s, most of it in {longest}; {share / total:.0%} of it waits for memory."
         )
 
 
