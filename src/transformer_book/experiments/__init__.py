@@ -12,13 +12,16 @@ from types import ModuleType
 from transformer_book.experiments import (
     attention_cost,
     attention_over_length,
+    attention_overtakes,
     cache_speed,
     context_vector,
     context_width,
+    data_parallel,
     date_alignment,
     date_readers,
     decoding_agreement,
     first_symbol_recall,
+    flop_count,
     gradient_through_time,
     head_cost,
     head_pruning,
@@ -26,6 +29,8 @@ from transformer_book.experiments import (
     induction,
     language_models,
     mask_properties,
+    memory_use,
+    mixed_precision,
     norm_order,
     parallel_time,
     parameter_count,
@@ -87,6 +92,11 @@ REGISTRY: dict[str, ModuleType] = {
     "published_models": published_models,
     "language_models": language_models,
     "induction": induction,
+    "flop_count": flop_count,
+    "attention_overtakes": attention_overtakes,
+    "memory_use": memory_use,
+    "data_parallel": data_parallel,
+    "mixed_precision": mixed_precision,
 }
 
 #: Number of a chapter, as in its claims' ids → its slug.
@@ -101,6 +111,7 @@ CHAPTERS: dict[int, str] = {
     8: "transformer",
     9: "training_and_decoding",
     10: "descendants",
+    11: "scaling",
 }
 
 

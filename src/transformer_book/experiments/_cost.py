@@ -14,7 +14,9 @@ from transformer_book.device import synchronize
 Work = Callable[[], object]
 
 
-def interleaved_seconds(works: Mapping[str, Work], repeats: int, device: torch.device) -> dict[str, list[float]]:
+def interleaved_seconds(
+    works: Mapping[str, Work], repeats: int, device: torch.device, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, list[float]]:
     """Time several pieces of work in turn, A B C A B C …, so that a slow moment hits all of them alike.
 
     Each is run once before, uncounted. Compare them round by round: their ratio is far steadier than their
@@ -28,6 +30,8 @@ def interleaved_seconds(works: Mapping[str, Work], repeats: int, device: torch.d
         Counted rounds, ≥ 1.
     device
         Device the work runs on; it is waited for before each clock reading.
+    clock
+        Read before and after; see `transformer_book.cost.quiet_clock`.
 
     Returns
     -------
@@ -47,10 +51,10 @@ def interleaved_seconds(works: Mapping[str, Work], repeats: int, device: torch.d
     for _ in range(repeats):
         for name, work in works.items():
             synchronize(device)
-            start = time.perf_counter()
+            start = clock()
             work()
             synchronize(device)
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(clock() - start)
     return seconds
 
 
@@ -67,23 +71,45 @@ def peak_bytes(work: Work, device: torch.device) -> int:
         Bytes.
     """
     work()  # one-time allocations are not this work's
+    return _allocations(work, device)[0]
+
+
+def held_bytes(work: Work, device: torch.device) -> int:
+    """Return by how much a piece of work has more memory allocated at its end, its result still held.
+
+    Measured as `peak_bytes` is.
+
+    Returns
+    -------
+    int
+        Bytes.
+    """
+    work()
+    return _allocations(work, device)[1]
+
+
+def _allocations(work: Work, device: torch.device) -> tuple[int, int]:
+    """Return the most memory allocated at once, and what is allocated while the result is held; both in bytes."""
     if device.type == "cuda":
         synchronize(device)
         before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
-        work()
+        result = work()
         synchronize(device)
-        return torch.cuda.max_memory_allocated(device) - before
+        held = torch.cuda.memory_allocated(device) - before
+        del result
+        return torch.cuda.max_memory_allocated(device) - before, held
     profiler = profile(profile_memory=True)
     with _quiet_stderr(), profiler:
-        work()
+        result = work()
+    del result  # after the profiler has ended: what it frees is no event
     assert profiler.kineto_results is not None
     events = [event for event in profiler.kineto_results.events() if event.name() == "[memory]"]
     current = peak = 0
     for event in sorted(events, key=lambda event: event.start_ns()):
         current += event.nbytes()  # pyright: ignore[reportAttributeAccessIssue]
         peak = max(peak, current)
-    return peak
+    return peak, current
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from transformer_book.widgets._base import Widget
 from transformer_book.widgets.alignment import Alignment
+from transformer_book.widgets.cost_calculator import CostCalculator
 from transformer_book.widgets.data_flow import DataFlow
 from transformer_book.widgets.gradient_through_time import GradientThroughTime
 from transformer_book.widgets.heads import Heads
@@ -14,6 +15,7 @@ from transformer_book.widgets.why_sqrt_d import WhySqrtD
 
 __all__ = [
     "Alignment",
+    "CostCalculator",
     "DataFlow",
     "GradientThroughTime",
     "Heads",
