@@ -5,6 +5,7 @@ from transformer_book.widgets.alignment import Alignment
 from transformer_book.widgets.data_flow import DataFlow
 from transformer_book.widgets.gradient_through_time import GradientThroughTime
 from transformer_book.widgets.heads import Heads
+from transformer_book.widgets.live_transformer import LiveTransformer
 from transformer_book.widgets.matrix_walk import MatrixWalk
 from transformer_book.widgets.position_clock import PositionClock
 from transformer_book.widgets.soft_lookup import SoftLookup
@@ -16,6 +17,7 @@ __all__ = [
     "DataFlow",
     "GradientThroughTime",
     "Heads",
+    "LiveTransformer",
     "MatrixWalk",
     "PositionClock",
     "SoftLookup",

@@ -1,0 +1,54 @@
+"""The Live Transformer as a still picture, for a page without JavaScript."""
+
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformer_book.widgets.live_transformer import Reading
+
+WIDE, LINE_AT, BARS_AT = 640, 210, 250
+INK, MUTED, LINE, WEIGHT, ACCENT = "#1b1f24", "#57606a", "#8c959f", "#8250df", "#bf3989"
+LEAST = 0.03  # a weight or probability that is drawn
+
+
+def draw_picture(reading: "Reading", symbols: Sequence[str], step: int) -> str:
+    """Draw what was read and written, the cross-attention between them, and one distribution, as SVG.
+
+    Lines show the last layer's cross-attention, averaged over the heads; bars the distribution at `step`.
+    """
+    step = min(step, len(reading.target) - 1)
+    mean = reading.maps.cross[-1].mean(dim=0)  # (T, S)
+    above = [WIDE / len(reading.source) * (s + 0.5) for s in range(len(reading.source))]
+    below = [WIDE / len(reading.target) * (t + 0.5) for t in range(len(reading.target))]
+    parts = [_text(12, 20, "reads", MUTED, anchor="start"), _text(12, 200, "writes", MUTED, anchor="start")]
+    for t, row in enumerate(mean.tolist()):
+        colour = ACCENT if t == step else WEIGHT
+        for s, share in enumerate(row):
+            if share >= LEAST:
+                ends = f'x1="{above[s]:.1f}" y1="62" x2="{below[t]:.1f}" y2="{LINE_AT}"'
+                parts.append(f'<line {ends} stroke="{colour}" stroke-width="{6 * share:.2f}" opacity="0.75"/>')
+    parts += [_text(x, 52, _seen(symbol), INK, size=20) for x, symbol in zip(above, reading.source, strict=True)]
+    for t, (x, symbol) in enumerate(zip(below, reading.target, strict=True)):
+        parts.append(_text(x, 230, _seen(symbol), ACCENT if t == step else INK, size=20))
+    shares = reading.logits[step].softmax(dim=-1).tolist()
+    parts.append(_text(12, BARS_AT + 14, f"what character {step + 1} may be", MUTED, anchor="start"))
+    for v, share in enumerate(shares):
+        x = WIDE / len(shares) * (v + 0.5)
+        parts.append(
+            f'<rect x="{x - 12:.1f}" y="{340 - 60 * share:.1f}" width="24" height="{60 * share + 1:.1f}" fill="{WEIGHT}"/>'
+        )
+        parts.append(_text(x, 358, "∅" if symbols[v] == "pad" else _seen(symbols[v]), INK))
+        if share >= LEAST:
+            parts.append(_text(x, 334 - 60 * share, f"{share:.0%}", INK))
+    frame = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDE} 370" font-family="sans-serif">'
+    return f'{frame}<rect width="{WIDE}" height="370" fill="#ffffff"/>{"".join(parts)}</svg>'
+
+
+def _text(x: float, y: float, text: str, colour: str, *, size: int = 14, anchor: str = "middle") -> str:
+    place = f'x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{colour}" text-anchor="{anchor}"'
+    return f"<text {place}>{escape(text)}</text>"
+
+
+def _seen(symbol: str) -> str:
+    return "␣" if symbol == " " else symbol
