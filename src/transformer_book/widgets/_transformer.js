@@ -85,8 +85,9 @@ function attend(net, name, head, query, keys, values) {
     const shares = new Float64Array(keys.length);
     let largest = -Infinity;
     for (let s = 0; s < keys.length; s += 1) {
+      const key = keys[s];
       let score = 0;
-      for (let d = h * width; d < (h + 1) * width; d += 1) score += query[d] * keys[s][d];
+      for (let d = h * width; d < (h + 1) * width; d += 1) score += query[d] * key[d];
       shares[s] = score * scale;
       largest = Math.max(largest, shares[s]);
     }
@@ -96,7 +97,8 @@ function attend(net, name, head, query, keys, values) {
     weights.push(shares);
     if (broken.removed.includes(`${head}-${h + 1}`)) continue; // it still looks, but what it sees reaches nobody
     for (let s = 0; s < keys.length; s += 1) {
-      for (let d = h * width; d < (h + 1) * width; d += 1) blend[d] += shares[s] * values[s][d];
+      const [part, value] = [shares[s], values[s]];
+      for (let d = h * width; d < (h + 1) * width; d += 1) blend[d] += part * value[d];
     }
   }
   return { output: apply(net, `${name}.output`, blend), weights };

@@ -25,7 +25,7 @@ export function verdictOf(text) {
   const [year, month, day] = found.slice(1).map(Number);
   const date = new Date(Date.UTC(year, month - 1, day));
   if (date.getUTCMonth() !== month - 1 || date.getUTCDate() !== day) return "No calendar has that day: the model knows characters, not calendars.";
-  return `That day ${date < Date.now() ? "was" : "will be"} a ${WEEKDAYS[date.getUTCDay()]}.`;
+  return `That day is a ${WEEKDAYS[date.getUTCDay()]}.`;
 }
 
 /** Which nodes of the beam's tree lead to the answer: by step the rank of the one that does. @param {object[][]} tree @returns {number[]} */
@@ -46,7 +46,7 @@ const fixed = (x) => {
   const text = Math.abs(x).toFixed(2);
   return x < 0 && Number(text) > 0 ? `−${text}` : text;
 };
-const KINDS = { encoder: "encoder on itself", decoder: "decoder on itself", cross: "decoder on the encoder" };
+const KINDS = { encoder: "encoder self-attention", decoder: "decoder self-attention", cross: "cross-attention" };
 
 function render({ model, el }) {
   const packed = model.get("network");
@@ -140,7 +140,7 @@ function render({ model, el }) {
     make("div", { class: "tb-live-line" }, make("span", {}, "writes"), targetLine),
     verdict,
     make("div", { class: "tb-controls tb-live-transport" }, rewind, back, play, on, count),
-    make("div", { class: "tb-live-break" }, make("fieldset", {}, make("legend", {}, "Break it:"), ...switches.map(({ node }) => node), make("label", {}, without, withoutName), mend), compare),
+    make("div", { class: "tb-live-break" }, make("fieldset", {}, make("legend", {}, "Break it:"), ...switches.map(({ node }) => node), make("label", {}, without, withoutName)), make("div", { class: "tb-controls" }, mend, compare)),
     make(
       "div",
       { class: "tb-live-panels" },
@@ -346,32 +346,25 @@ function render({ model, el }) {
     says.textContent = `Reads “${source.join("")}”, ${source.length} characters, and writes ${textOf(done.ids) || "nothing"}.${whole === null ? "" : ` Something is taken out; whole, the model writes ${textOf(whole.ids) || "nothing"}.`} Character ${t + 1}: ${id === FINISH ? "the end" : said(nameOf(id))}, ${share(probabilities[id])}. Head ${pinned.name}: ${looks.textContent}`;
   }
 
-  /** Cells of one colour, as strong as the root of their weights. */
-  function paintMap(canvas, rows, height, width) {
+  /** A picture of one pixel a number, which the style sheet enlarges. @param {(at: number) => number} pixel by its place, as ABGR */
+  function paintPixels(canvas, width, height, pixel) {
     canvas.width = width;
     canvas.height = height;
     const context = canvas.getContext("2d");
     const image = context.createImageData(width, height);
-    rows.forEach((weights, t) => {
-      weights.forEach((weight, k) => {
-        const at = 4 * (t * width + k);
-        image.data.set(colours.weight, at);
-        image.data[at + 3] = 255 * Math.sqrt(weight);
-      });
-    });
+    const pixels = new Uint32Array(image.data.buffer);
+    for (let at = 0; at < pixels.length; at += 1) pixels[at] = pixel(at);
     context.putImageData(image, 0, 0);
+  }
+  const inked = (colour, strength) => ((255 * strength) << 24) | colour;
+
+  /** Cells of one colour, as strong as the root of their weights. */
+  function paintMap(canvas, rows, height, width) {
+    paintPixels(canvas, width, height, (at) => inked(colours.weight, Math.sqrt(rows[Math.floor(at / width)]?.[at % width] ?? 0)));
   }
 
   function paintStrip(canvas, vector, largest) {
-    canvas.width = vector.length;
-    canvas.height = 1;
-    const context = canvas.getContext("2d");
-    const image = context.createImageData(vector.length, 1);
-    vector.forEach((x, d) => {
-      image.data.set(x < 0 ? colours.key : colours.query, 4 * d);
-      image.data[4 * d + 3] = (255 * Math.abs(x)) / largest;
-    });
-    context.putImageData(image, 0, 0);
+    paintPixels(canvas, vector.length, 1, (d) => inked(vector[d] < 0 ? colours.key : colours.query, Math.abs(vector[d]) / largest));
   }
 
   function readColours() {
@@ -379,10 +372,12 @@ function render({ model, el }) {
     const context = make("canvas").getContext("2d");
     const bytes = (name) => {
       context.fillStyle = style.getPropertyValue(`--w-${name}`).trim();
-      return [1, 3, 5].map((at) => parseInt(context.fillStyle.slice(at, at + 2), 16));
+      const [red, green, blue] = [1, 3, 5].map((at) => parseInt(context.fillStyle.slice(at, at + 2), 16));
+      return (blue << 16) | (green << 8) | red;
     };
     colours = Object.fromEntries(["weight", "query", "key"].map((name) => [name, bytes(name)]));
     for (const name of ["ink", "muted", "accent"]) colours[name] = style.getPropertyValue(`--w-${name}`);
+    colours.cell = style.getPropertyValue("--w-weight");
   }
 
   function paint() {
@@ -442,7 +437,7 @@ function render({ model, el }) {
       context.fillStyle = i === chosen ? colours.ink : colours.muted;
       context.fillText(visible(symbol), label / 2, top + tall * (i + 0.5));
     });
-    context.fillStyle = `rgb(${colours.weight.join(" ")})`;
+    context.fillStyle = colours.cell;
     rows.forEach((weights, i) => {
       weights.forEach((weight, k) => {
         context.globalAlpha = Math.sqrt(weight);

@@ -94,6 +94,8 @@ class LiveTransformer(Widget):
     ----------
     text, step, place, pinned, beam, penalty, no_mask, no_scale, no_positions, removed
         As above; synced both ways.
+    task : Dates
+        What the model was trained on.
     network : dict
         Sizes, weights rounded to float16, and characters, for the page.
     examples : list
@@ -151,7 +153,7 @@ class LiveTransformer(Widget):
         if not isinstance(task, Dates) or task.dates_in_a_row != 1:
             got = f"{task.dates_in_a_row} of them" if isinstance(task, Dates) else type(task).__name__
             raise ValueError(f"task: expected Dates with one date in a row, got {got}")
-        self._task = task
+        self.task = task
         self._model = engine.rounded(engine.check_model(model, task, LONGEST))
         self.set_trait("network", engine.pack(self._model, task))
         self.set_trait("examples", [list(example) for example in EXAMPLES])
@@ -173,14 +175,14 @@ class LiveTransformer(Widget):
 
     @traitlets.validate("text")
     def _check_text(self, proposal: traitlets.Bunch) -> str:
-        self._task.parse(proposal["value"])
+        self.task.parse(proposal["value"])
         return proposal["value"]
 
     @traitlets.validate("step", "place", "beam")
     def _check_number(self, proposal: traitlets.Bunch) -> int:
         name = proposal["trait"].name
         ranges = {
-            "step": (0, self._task.max_target_length - 1),
+            "step": (0, self.task.max_target_length - 1),
             "place": (0, LONGEST - 1),
             "beam": (1, MOST_BEGINNINGS),
         }
@@ -217,18 +219,18 @@ class LiveTransformer(Widget):
 
     def source(self) -> str:
         """Give the characters that the model reads: `text`, normalised."""
-        return self._task.parse(self.text)
+        return self.task.parse(self.text)
 
     def written(self) -> str:
         """Give what the model writes."""
-        return self._task.text(self._task.target_vocabulary.decode(self.reading().ids.tolist()))
+        return self.task.text(self.task.target_vocabulary.decode(self.reading().ids.tolist()))
 
     @torch.no_grad()
     def reading(self) -> Reading:
         """Let the model in its present state read and write, and keep what it did."""
         model, source = self.model(), self.source()
-        inputs = torch.tensor([self._task.source_vocabulary.encode(source)])  # (1, S)
-        ids, scores = beam_search(model, inputs, self.beam, self._task.max_target_length, self.penalty)  # (1, T)
+        inputs = torch.tensor([self.task.source_vocabulary.encode(source)])  # (1, S)
+        ids, scores = beam_search(model, inputs, self.beam, self.task.max_target_length, self.penalty)  # (1, T)
         fed = torch.cat([torch.tensor([[START]]), ids[:, :-1]], dim=1)  # (1, T)
         memory, state, steps = model.encode(inputs), None, []
         for token in fed.split(1, dim=1):  # (1, 1)
