@@ -4,12 +4,19 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from transformer_book.tasks.vocabulary import END
+
 if TYPE_CHECKING:
     from transformer_book.widgets.live_transformer import Reading
 
 WIDE, LINE_AT, BARS_AT = 640, 210, 250
 INK, MUTED, LINE, WEIGHT, ACCENT = "#1b1f24", "#57606a", "#8c959f", "#8250df", "#bf3989"
-LEAST = 0.03  # a weight or probability that is drawn
+LEAST = 0.08  # a weight that is drawn, a probability that is printed
+
+PICTURE_ALT = (
+    "A still picture. Above, the characters read; below, the characters written; between them lines, the thicker the "
+    "more the last layer's cross-attention looks there. At the bottom a bar for each character that may come next."
+)
 
 
 def draw_picture(reading: "Reading", symbols: Sequence[str], step: int) -> str:
@@ -31,17 +38,17 @@ def draw_picture(reading: "Reading", symbols: Sequence[str], step: int) -> str:
     parts += [_text(x, 52, _seen(symbol), INK, size=20) for x, symbol in zip(above, reading.source, strict=True)]
     for t, (x, symbol) in enumerate(zip(below, reading.target, strict=True)):
         parts.append(_text(x, 230, _seen(symbol), ACCENT if t == step else INK, size=20))
-    shares = reading.logits[step].softmax(dim=-1).tolist()
+    shares = reading.logits[step].softmax(dim=-1).tolist()[END:]
     parts.append(_text(12, BARS_AT + 14, f"what character {step + 1} may be", MUTED, anchor="start"))
     for v, share in enumerate(shares):
         x = WIDE / len(shares) * (v + 0.5)
         parts.append(
             f'<rect x="{x - 12:.1f}" y="{340 - 60 * share:.1f}" width="24" height="{60 * share + 1:.1f}" fill="{WEIGHT}"/>'
         )
-        parts.append(_text(x, 358, "∅" if symbols[v] == "pad" else _seen(symbols[v]), INK))
+        parts.append(_text(x, 358, _seen(symbols[END + v]), INK))
         if share >= LEAST:
             parts.append(_text(x, 334 - 60 * share, f"{share:.0%}", INK))
-    frame = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDE} 370" font-family="sans-serif">'
+    frame = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDE} 370" width="{WIDE}" font-family="sans-serif">'
     return f'{frame}<rect width="{WIDE}" height="370" fill="#ffffff"/>{"".join(parts)}</svg>'
 
 

@@ -15,7 +15,7 @@ from transformer_book.training import load_asset
 from transformer_book.transformer import AttentionMaps, Transformer
 from transformer_book.widgets import _transformer as engine
 from transformer_book.widgets._base import Widget, check_choice, check_integer
-from transformer_book.widgets._picture import draw_picture
+from transformer_book.widgets._picture import PICTURE_ALT, draw_picture
 
 START_SIGN, END_SIGN = "⊢", "⊣"
 MOST_BEGINNINGS = 5
@@ -127,7 +127,7 @@ class LiveTransformer(Widget):
     no_scale = traitlets.Bool(False).tag(sync=True)
     no_positions = traitlets.Bool(False).tag(sync=True)
     removed = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    _picture = traitlets.Unicode().tag(sync=True)  # for a page without JavaScript
+    _picture = traitlets.Dict().tag(sync=True)  # for a page without JavaScript
 
     def __init__(
         self,
@@ -171,7 +171,7 @@ class LiveTransformer(Widget):
             removed=list(removed),
             **numbers,
         )
-        self._picture = draw_picture(self.reading(), self.symbols, self.step)
+        self._picture = {"svg": draw_picture(self.reading(), self.symbols, self.step), "alt": PICTURE_ALT}
 
     @traitlets.validate("text")
     def _check_text(self, proposal: traitlets.Bunch) -> str:
