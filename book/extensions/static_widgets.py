@@ -2,7 +2,8 @@
 
 MyST-NB's own answer to a widget is require.js and html-manager from CDNs. This extension takes its place: it reads
 the widget's state from the executed notebook, writes containers and text as plain HTML, leaves for every anywidget
-a box that holds its text alternative (and its picture, if it has one), and puts state, modules and styles on the page as JSON. `static_widgets.js`
+a box that holds its text alternative, and its still picture if it has one, and puts state, modules and styles on
+the page as JSON. `static_widgets.js`
 mounts each widget's own module in its box. Without JavaScript, or if mounting fails, the text stays.
 
 What can be shown: any anywidget, ``VBox``, ``HBox``, ``HTML`` and ``Label``. Anything else in a view is a warning
@@ -157,7 +158,8 @@ def _picture(traits: Model) -> str:
     if not (picture := traits.get("_picture")):
         return ""
     data = base64.b64encode(picture["svg"].encode()).decode()
-    return f'<br><img src="data:image/svg+xml;base64,{data}" alt="{html.escape(picture["alt"])}" style="max-width:100%">'
+    alt = html.escape(picture["alt"])
+    return f'<br><img src="data:image/svg+xml;base64,{data}" alt="{alt}" style="max-width:100%">'
 
 
 def _text(state: dict[str, Model], model_id: str) -> Iterator[nodes.Element]:

@@ -4,7 +4,6 @@ import gzip
 import json
 import random
 import re
-import time
 from statistics import median
 
 import pytest
@@ -16,12 +15,13 @@ from transformer_book.widgets import LiveTransformer
 from transformer_book.widgets.data_flow import trace
 
 MODEL = """
-from transformer_book.experiments.date_models import new_reader
-from transformer_book.tasks.dates import Dates
+from transformer_book.training import new_model
+from transformer_book.transformer import TransformerConfig
 from transformer_book.widgets import LiveTransformer
 
 live = LiveTransformer()
-large = LiveTransformer(new_reader(0, d_model=96, d_ff=256, num_decoder_layers=1), Dates(), beam=5)
+sizes = {"d_model": 96, "num_heads": 4, "d_ff": 256, "num_encoder_layers": 1, "num_decoder_layers": 1}
+large = LiveTransformer(new_model(TransformerConfig(161, 15, **sizes, max_length=64), 0), live.task, beam=5)
 """
 PAGE = f"""---
 kernelspec: {{name: python3, display_name: Python 3}}
@@ -131,9 +131,12 @@ def test_every_picture_in_numbers(page, twin, broken):
     for t, head in ((0, "cross-1-2"), (5, "cross-2-4"), (len(reading.ids) - 1, "decoder-1-4"), (3, "encoder-2-1")):
         view(page).locator(".tb-live-target input").nth(t).check()
         view(page).locator(f'.tb-live-map input[value="{head}"]').check()
-        row = twin.attention(head)[3 if head.startswith("encoder") else t]
-        if head.startswith("decoder"):
-            assert t == len(reading.ids) - 1  # without a mask earlier rows have not seen what came later
+        kind, layer, number = head.split("-")
+        with torch.no_grad():
+            memory = model.encode(source)
+            passes = model.decode(fed[:, : t + 1], memory)  # what was known when character t was written
+        maps = {"encoder": memory.weights, "decoder": passes.weights, "cross": passes.cross_weights}
+        row = maps[kind][int(layer) - 1][0, int(number) - 1, 3 if kind == "encoder" else t]
         best = int(row.argmax())
         looks = view(page).locator(".tb-live-looks").inner_text()
         assert f" looks {100 * float(row[best]):.0f}% at " in looks
@@ -157,7 +160,8 @@ def test_every_picture_in_numbers(page, twin, broken):
             assert [half[1:] for half in seen] == [pytest.approx(each, abs=0.051) for each in norms]
             guesses = view(page).locator(".tb-live-guess").all_inner_texts()
             with torch.no_grad():
-                for guess, name in zip(guesses[1:], (name for name in stops if " add " in name and "dec" in name)):
+                names = [name for name in stops if " add " in name and "decoder" in name]
+                for guess, name in zip(guesses[1:], names, strict=True):
                     chances = model.readout(model.decoder_norm(stops[name][t])).softmax(-1)
                     symbol = shown("⊣" if int(chances.argmax()) == 2 else twin.symbols[int(chances.argmax())])
                     assert guess == f"{symbol} {100 * float(chances.max()):.0f}%"
@@ -177,8 +181,8 @@ def test_the_beam_and_its_scores(page, twin):
     first = view(page).locator(".tb-live-beginnings li").first.inner_text()
     assert f"score {reading.score:.2f}".replace("-", "−") in first
     nodes = view(page).locator(".tb-live-tree .node")
-    levels = len(view(page).locator(".tb-live-tree svg").get_attribute("viewBox")) and nodes.count()
-    assert levels == 1 + 4 * (nodes.count() - 1) // 4
+    assert nodes.count() % 4 == 1  # START, and four beginnings a step
+    assert nodes.count() > 4 * len(reading.ids) - 4
     best = view(page).locator(".tb-live-tree .node.best text:not(.score)").all_text_contents()
     assert "".join(best[1:]).rstrip("·") == shown(reading.target)
 
@@ -295,6 +299,7 @@ def test_keyboard_from_end_to_end(page):
             assert "character 5 of 11" in view(page).locator(".tb-live-transport").inner_text()
         if names[-1] == "no positions":
             page.keyboard.press("Space")
+            assert written(page) != "1999-05-05⊣"
             assert "With no positions it writes " in view(page).locator(".tb-live-compare").inner_text()
         if names[-1].startswith("cross-attention, layer 2, head 4"):
             page.keyboard.press("ArrowLeft")
@@ -318,14 +323,18 @@ def test_fits_the_screen_and_axe_finds_nothing(folder, open_page, width, theme):
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     found = Axe().run(page, context=".tb-live", options={"preload": False, "resultTypes": ["violations"]})
     assert found.violations_count == 0, found.generate_report()
-    widths = view(page).locator(".tb-live-pinned canvas, .tb-live-tree svg").evaluate_all(
-        "all => all.map(each => each.getBoundingClientRect().right - each.parentElement.getBoundingClientRect().right)"
+    widths = (
+        view(page)
+        .locator(".tb-live-pinned canvas, .tb-live-tree svg")
+        .evaluate_all(
+            "all => all.map(e => e.getBoundingClientRect().right - e.parentElement.getBoundingClientRect().right)"
+        )
     )
     assert max(widths) < 1
 
 
 def test_a_thousand_dates_in_the_browser(page, twin):
-    """The page's own module, in the page, on dates of days that no training saw: the strings that Python writes."""
+    """The page's own module, in the page, on dates of days that no training saw, writes what Python writes."""
     task = twin.task
     sources = [example.source for example in task.sample(1000, random.Random("thousand"), "test")]
     seen = page.evaluate(
@@ -336,7 +345,7 @@ def test_a_thousand_dates_in_the_browser(page, twin):
             const { answerAtOnce, normalise } = await import(address);
             const whole = { mask: false, scale: false, positions: false, removed: [] };
             return sources.map(source => {
-                const ids = [...normalise(source)].map(character => state.network.source_symbols.indexOf(character) + 3);
+                const ids = [...normalise(source)].map(each => state.network.source_symbols.indexOf(each) + 3);
                 return answerAtOnce(state.network, whole, ids, 1, 11, 0.6).ids;
             });
         }""",
@@ -350,7 +359,11 @@ def test_model_and_code_fit_the_budget(folder):
     html = (folder / "index.html").read_text(encoding="utf-8")
     data = json.loads(re.search(r'id="tb-widget-data">(.*?)</script>', html, re.DOTALL)[1])
     model = data["models"]["w0"]
-    parts = {"model": json.dumps(model), "code": data["modules"][model["module"]], "style": "".join(data["styles"])}
+    parts = {
+        "model": json.dumps(model),
+        "code": data["modules"][model["module"]],
+        "style": "".join(data["styles"]),
+    }
     sizes = {name: len(gzip.compress(text.encode())) for name, text in parts.items()}
     print(sizes)
     assert sum(sizes.values()) <= BUDGET
@@ -361,7 +374,10 @@ TYPE = """(input, i) => {
     input.value = i % 2 ? "23 november 2026" : "poniedziałek, 23 listopada 2026";
     input.dispatchEvent(new Event("input", { bubbles: true }));
 }"""
-STEP = "(input, i) => { const all = input.closest('.tb-live').querySelectorAll('.tb-live-target input'); all[i % all.length].click(); }"
+STEP = """(input, i) => {
+    const all = input.closest(".tb-live").querySelectorAll(".tb-live-target input");
+    all[i % all.length].click();
+}"""
 
 
 def test_a_character_takes_at_most_20_ms_and_a_step_at_most_16(page, frame_times):
@@ -372,18 +388,18 @@ def test_a_character_takes_at_most_20_ms_and_a_step_at_most_16(page, frame_times
     assert 0 < stepping <= 16
 
 
-def test_the_first_answer_is_there_within_a_second(folder, browser):
-    """From the page's start of loading to the answer on the screen, the best of three: others use the machine."""
-    times = []
-    for _ in range(3):
-        context = browser.new_context(offline=True)
-        page = context.new_page()
-        page.goto((folder / "index.html").as_uri(), wait_until="commit")
-        page.wait_for_selector(".tb-live-target b")
-        times.append(page.evaluate("performance.now()"))
-        context.close()
-    print("first answer after", [round(each) for each in times], "ms")
-    assert min(times) <= 1000
+def test_the_first_answer_takes_less_than_a_second_of_the_page(folder, browser):
+    """All that the page's thread has done until the answer is on the screen: other programs do not count."""
+    context = browser.new_context(offline=True)
+    page = context.new_page()
+    session = context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+    page.goto((folder / "index.html").as_uri(), wait_until="commit")
+    page.wait_for_selector(".tb-live-target b")
+    metrics = {each["name"]: each["value"] for each in session.send("Performance.getMetrics")["metrics"]}
+    context.close()
+    print(f"first answer after {metrics['TaskDuration']:.2f} s")
+    assert 0 < metrics["TaskDuration"] <= 1
 
 
 def test_a_large_model_works_in_slices(page):
@@ -392,13 +408,17 @@ def test_a_large_model_works_in_slices(page):
     exec(MODEL, names)
     twin = names["large"]
     twin.text = LONG
-    busy = view(page, 1).get_by_role("textbox", name="A date").evaluate(
-        """(input, text) => {
+    busy = (
+        view(page, 1)
+        .get_by_role("textbox", name="A date")
+        .evaluate(
+            """(input, text) => {
             input.value = text;
             input.dispatchEvent(new Event("input", { bubbles: true }));
             return input.closest(".tb-live").getAttribute("aria-busy");
         }""",
-        LONG,
+            LONG,
+        )
     )
     assert busy == "true"
     assert written(page, 1).replace("∅", "pad") == shown(twin.reading().target)
@@ -407,7 +427,9 @@ def test_a_large_model_works_in_slices(page):
 def test_without_javascript_there_is_a_picture(folder, open_page):
     page = open_page(folder / "index.html", java_script_enabled=False)
     alternative = page.locator(".tb-widget-alternative").first
-    assert alternative.inner_text().startswith("a Transformer of 49,007 weights reads “23 november 2026” and writes")
+    assert alternative.inner_text().startswith(
+        "a Transformer of 49,007 weights reads “23 november 2026” and writes"
+    )
     picture = alternative.locator("img")
     assert picture.get_attribute("alt").startswith("A still picture. Above, the characters read")
     assert picture.evaluate("image => image.complete && image.naturalWidth") == 640

@@ -108,8 +108,16 @@ def test_the_picture_is_a_picture_of_it():
 def test_observe_sees_every_trait(live):
     seen = []
     values = {
-        **{"text": "4 may 2026", "step": 1, "place": 1, "pinned": "encoder-1-1", "beam": 1, "penalty": 0.0},
-        **{"no_mask": True, "no_scale": True, "no_positions": True, "removed": ["cross-1-1"]},
+        "text": "4 may 2026",
+        "step": 1,
+        "place": 1,
+        "pinned": "encoder-1-1",
+        "beam": 1,
+        "penalty": 0.0,
+        "no_mask": True,
+        "no_scale": True,
+        "no_positions": True,
+        "removed": ["cross-1-1"],
     }
     live.observe(lambda change: seen.append((change.name, change.new)), list(values))
     for name, value in values.items():
@@ -169,5 +177,5 @@ def test_wrong_assignments_leave_the_state(live, name, value, message):
 def test_wrong_arguments(live):
     with pytest.raises(TypeError, match=r"beam: expected an integer, got 1\.0"):
         LiveTransformer(new_reader(3, **ODD), TASK, beam=1.0)  # pyright: ignore[reportArgumentType]
-    with pytest.raises(ValueError, match="name: expected one of .*, got 'cross-9-1'"):
+    with pytest.raises(ValueError, match=r"name: expected one of .*, got 'cross-9-1'"):
         live.attention("cross-9-1")

@@ -157,7 +157,9 @@ def test_the_tree_is_that_of_beam_steps(run_js):
 
     model = make_model()
     source = ids_of(TEXTS[0])
-    [answer] = run_js("_transformer", [("answerAtOnce", [engine.pack(model, TASK), js(Broken()), source, 4, 11, 0.6])])
+    [answer] = run_js(
+        "_transformer", [("answerAtOnce", [engine.pack(model, TASK), js(Broken()), source, 4, 11, 0.6])]
+    )
     beams = first_beams(1, 1, 4)
     with torch.no_grad():
         for level in answer["tree"]:

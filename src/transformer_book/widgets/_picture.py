@@ -14,8 +14,9 @@ INK, MUTED, LINE, WEIGHT, ACCENT = "#1b1f24", "#57606a", "#8c959f", "#8250df", "
 LEAST = 0.08  # a weight that is drawn, a probability that is printed
 
 PICTURE_ALT = (
-    "A still picture. Above, the characters read; below, the characters written; between them lines, the thicker the "
-    "more the last layer's cross-attention looks there. At the bottom a bar for each character that may come next."
+    "A still picture. Above, the characters read; below, the characters written; between them lines, the thicker "
+    "the more the last layer's cross-attention looks there. At the bottom a bar for each character that may come "
+    "next."
 )
 
 
@@ -42,13 +43,13 @@ def draw_picture(reading: "Reading", symbols: Sequence[str], step: int) -> str:
     parts.append(_text(12, BARS_AT + 14, f"what character {step + 1} may be", MUTED, anchor="start"))
     for v, share in enumerate(shares):
         x = WIDE / len(shares) * (v + 0.5)
-        parts.append(
-            f'<rect x="{x - 12:.1f}" y="{340 - 60 * share:.1f}" width="24" height="{60 * share + 1:.1f}" fill="{WEIGHT}"/>'
-        )
+        place = f'x="{x - 12:.1f}" y="{340 - 60 * share:.1f}" width="24" height="{60 * share + 1:.1f}"'
+        parts.append(f'<rect {place} fill="{WEIGHT}"/>')
         parts.append(_text(x, 358, _seen(symbols[END + v]), INK))
         if share >= LEAST:
             parts.append(_text(x, 334 - 60 * share, f"{share:.0%}", INK))
-    frame = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDE} 370" width="{WIDE}" font-family="sans-serif">'
+    size = f'viewBox="0 0 {WIDE} 370" width="{WIDE}"'
+    frame = f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif">'
     return f'{frame}<rect width="{WIDE}" height="370" fill="#ffffff"/>{"".join(parts)}</svg>'
 
 

@@ -413,7 +413,7 @@ function render({ model, el }) {
     const across = kind === "decoder" ? fed : source;
     const down = kind === "encoder" ? source : written;
     const [label, top, scale] = [26, 22, 2];
-    const cell = Math.min(26, (Math.max(room, 240) - label) / across.length);
+    const cell = Math.min(26, (Math.max(room, 240) - label - 1) / across.length);
     const tall = Math.min(22, Math.max(cell, 10));
     const [wide, high] = [label + cell * across.length + 1, top + tall * down.length + 1];
     large.width = wide * scale;

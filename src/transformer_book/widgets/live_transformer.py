@@ -16,6 +16,7 @@ from transformer_book.transformer import AttentionMaps, Transformer
 from transformer_book.widgets import _transformer as engine
 from transformer_book.widgets._base import Widget, check_choice, check_integer
 from transformer_book.widgets._picture import PICTURE_ALT, draw_picture
+from transformer_book.widgets._transformer import Broken
 
 START_SIGN, END_SIGN = "⊢", "⊣"
 MOST_BEGINNINGS = 5
@@ -65,8 +66,8 @@ class LiveTransformer(Widget):
     """Type a date in one of many languages; a Transformer writes it as 2026-11-23 and shows its every number.
 
     The model runs in the page: encoder, decoder with a cache, and a beam. Shown are the attention of all heads,
-    one of them large, the residual stream, the distribution over the next character and the tree of the beam. Parts
-    can be taken out, and the answer changes at once.
+    one of them large, the residual stream, the distribution over the next character and the tree of the beam.
+    Parts can be taken out, and the answer changes at once.
 
     Parameters
     ----------
@@ -209,9 +210,9 @@ class LiveTransformer(Widget):
         """Name all heads, as in `pinned`."""
         return engine.head_names(self._model)
 
-    def broken(self) -> engine.Broken:
+    def broken(self) -> Broken:
         """Tell what is taken out now."""
-        return engine.Broken(self.no_mask, self.no_scale, self.no_positions, tuple(self.removed))
+        return Broken(self.no_mask, self.no_scale, self.no_positions, tuple(self.removed))
 
     def model(self) -> Transformer:
         """Give the model that the page runs now: weights rounded to float16, and parts taken out."""
