@@ -36,7 +36,7 @@ BROKEN = [
     Broken(removed=("encoder-1-2", "decoder-1-3", "cross-1-1")),
     Broken(True, True, True, ("cross-1-3",)),
 ]
-TEXTS = ["3 may 2026", "2026年11月23日", "x", "poniedziałek, 23 listopada 2026"]
+TEXTS = ["3 may 2026", "2026年11月23日"]
 
 
 def make_model(seed=3, scale=1.5, **parts):
@@ -77,11 +77,11 @@ def test_every_number_is_that_of_the_package(run_js, parts):
     model = make_model(**parts)
     packed = json.loads(json.dumps(engine.pack(model, TASK), allow_nan=False))
     target = [1, 5, 3, 9, 4]
-    calls = [("forced", [packed, js(what), ids_of(text), target]) for what in BROKEN for text in TEXTS[:2]]
+    calls = [("forced", [packed, js(what), ids_of(text), target]) for what in BROKEN for text in TEXTS]
     seen = iter(run_js("_transformer", calls))
     for what in BROKEN:
         twin = engine.broken(model, what)
-        for text in TEXTS[:2]:
+        for text in TEXTS:
             passes = next(seen)
             with torch.no_grad():
                 memory = twin.encode(torch.tensor([ids_of(text)]))
@@ -175,14 +175,16 @@ def test_the_tree_is_that_of_beam_steps(run_js):
             assert [each["score"] for each in level] == pytest.approx(scores[0].tolist(), abs=1e-4)
 
 
-def test_ends_early_and_late_are_among_the_tested(run_js):
-    calls = [
-        ("answerAtOnce", [engine.pack(make_model(**parts), TASK), js(what), ids_of(text), 2, 11, 0.0])
+def test_ends_early_and_late_are_among_the_tested():
+    """The comparison above sees both ways to stop, and different answers."""
+    written = [
+        beam_search(engine.broken(make_model(**parts), what), torch.tensor([ids_of(text)]), 2, 11, 0.0)[0][
+            0
+        ].tolist()
         for parts in ({}, {"positions": "rotary", "norm_first": False})
         for what in BROKEN[:4]
         for text in TEXTS
     ]
-    written = [answer["ids"] for answer in run_js("_transformer", calls)]
     assert any(len(ids) == 11 and ids[-1] != 2 for ids in written)
     assert any(len(ids) < 11 and ids[-1] == 2 for ids in written)
     assert len(set(map(tuple, written))) > 8

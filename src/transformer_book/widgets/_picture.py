@@ -40,14 +40,14 @@ def draw_picture(reading: "Reading", symbols: Sequence[str], step: int) -> str:
     for t, (x, symbol) in enumerate(zip(below, reading.target, strict=True)):
         parts.append(_text(x, 230, _seen(symbol), ACCENT if t == step else INK, size=20))
     shares = reading.logits[step].softmax(dim=-1).tolist()[END:]
-    parts.append(_text(12, BARS_AT + 14, f"what character {step + 1} may be", MUTED, anchor="start"))
+    parts.append(_text(12, BARS_AT + 12, f"what character {step + 1} may be", MUTED, anchor="start"))
     for v, share in enumerate(shares):
         x = WIDE / len(shares) * (v + 0.5)
-        place = f'x="{x - 12:.1f}" y="{340 - 60 * share:.1f}" width="24" height="{60 * share + 1:.1f}"'
+        place = f'x="{x - 12:.1f}" y="{340 - 48 * share:.1f}" width="24" height="{48 * share + 1:.1f}"'
         parts.append(f'<rect {place} fill="{WEIGHT}"/>')
         parts.append(_text(x, 358, _seen(symbols[END + v]), INK))
         if share >= LEAST:
-            parts.append(_text(x, 334 - 60 * share, f"{share:.0%}", INK))
+            parts.append(_text(x, 335 - 48 * share, f"{share:.0%}", INK))
     size = f'viewBox="0 0 {WIDE} 370" width="{WIDE}"'
     frame = f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif">'
     return f'{frame}<rect width="{WIDE}" height="370" fill="#ffffff"/>{"".join(parts)}</svg>'

@@ -300,7 +300,7 @@ function render({ model, el }) {
     count.textContent = `character ${t + 1} of ${done.ids.length}`;
 
     const probabilities = logSoftmax(done.passes[t].logits).map(Math.exp);
-    barsTitle.textContent = `What character ${t + 1} may be, per cent`;
+    barsTitle.textContent = `Character ${t + 1}, per cent`;
     bars.forEach(({ column, number }, v) => {
       column.style.setProperty("--share", probabilities[v].toFixed(4));
       column.classList.toggle("chosen", v === id);
