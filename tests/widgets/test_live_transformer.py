@@ -179,3 +179,26 @@ def test_wrong_arguments(live):
         LiveTransformer(new_reader(3, **ODD), TASK, beam=1.0)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match=r"name: expected one of .*, got 'cross-9-1'"):
         live.attention("cross-9-1")
+
+
+def test_the_page_knows_calendars(run_js):
+    texts = ["2026-11-23", "2000-02-29", "2026-11-31", "1900-02-29", "0050-01-01", "2026-00-10", "2026-1-1", ""]
+    seen = run_js("live_transformer", [("verdictOf", [text]) for text in texts])
+    assert [text.split(":")[0] for text in seen] == [
+        *("That day is a Monday.", "That day is a Tuesday."),
+        *["No calendar has that day"] * 2,
+        *("That day is a Saturday.", "No calendar has that day"),
+        *["That is not of the form year-month-day."] * 2,
+    ]
+
+
+def test_probabilities_for_people(run_js):
+    numbers = [0.99996, 0.9995, 0.991, 0.5, 0.0312, 0.0]
+    seen = run_js("live_transformer", [("share", [number]) for number in numbers])
+    assert seen == ["over 99.99%", "99.95%", "99.10%", "50%", "3.1%", "0.0%"]
+
+
+def test_the_way_to_the_answer_through_the_tree(run_js):
+    parents = [[0, 0], [1, 0], [1, 0], [1, 1]]  # from the best of the last level back: 0 ← 1 ← 0 ← 1
+    tree = [[{"parent": parent} for parent in level] for level in parents]
+    assert run_js("live_transformer", [("pathOf", [tree])]) == [[1, 0, 1, 0]]

@@ -23,7 +23,8 @@ export function verdictOf(text) {
   const found = /^(\d{4})-(\d\d)-(\d\d)$/.exec(text);
   if (!found) return "That is not of the form year-month-day.";
   const [year, month, day] = found.slice(1).map(Number);
-  const date = new Date(Date.UTC(year, month - 1, day));
+  const date = new Date(0);
+  date.setUTCFullYear(year, month - 1, day);
   if (date.getUTCMonth() !== month - 1 || date.getUTCDate() !== day) return "No calendar has that day: the model knows characters, not calendars.";
   return `That day is a ${WEEKDAYS[date.getUTCDay()]}.`;
 }
@@ -153,7 +154,8 @@ function render({ model, el }) {
   );
   const root = make(
     "div",
-    { class: "tb-root tb-live", role: "group", "aria-label": "Live Transformer: a trained model reads a date in this page and writes it" },
+    // In JupyterLab the arrow keys would go to the next cell instead of the next character.
+    { class: "tb-root tb-live", role: "group", "data-lm-suppress-shortcuts": "true", "aria-label": "Live Transformer: a trained model reads a date in this page and writes it" },
     make("div", { class: "tb-live-ask" }, typed.control, control("or one in", choose)),
     typed.problem,
     stage,
@@ -311,7 +313,7 @@ function render({ model, el }) {
     tree.querySelector(".here").setAttribute("x", gap * (t + 1));
     const level = done.tree[Math.min(t, done.tree.length - 1)];
     beginnings.replaceChildren(
-      ...level.map(({ ids, score, total }) => make("li", {}, make("b", {}, ids.slice(1).filter((each_) => each_ !== 0).map((each_) => visible(nameOf(each_))).join("")), make("span", {}, `score ${fixed(score)}`), make("span", {}, `log p ${fixed(total)}`))),
+      ...level.map(({ ids, score, total }) => make("li", {}, make("b", {}, ids.slice(1).filter((token) => token !== 0).map((token) => visible(nameOf(token))).join("")), make("span", {}, `score ${fixed(score)}`), make("span", {}, `log p ${fixed(total)}`))),
     );
 
     for (const { name, radio, node } of maps) {
@@ -456,7 +458,7 @@ function render({ model, el }) {
   beam.addEventListener("change", () => send("beam", Number(beam.value)));
   penalty.addEventListener("input", () => send("penalty", Number(penalty.value)));
   without.addEventListener("change", () => {
-    const [name, others] = [model.get("pinned"), model.get("removed").filter((each_) => each_ !== model.get("pinned"))];
+    const [name, others] = [model.get("pinned"), model.get("removed").filter((other) => other !== model.get("pinned"))];
     send("removed", without.checked ? [...others, name] : others);
   });
   mend.addEventListener("click", () => {
