@@ -10,7 +10,7 @@ import { linear, row, weightsOf } from "./_network.js";
  * @property {boolean} positions nothing is added for the place @property {string[]} removed heads, as "cross-2-3"
  */
 
-/** @typedef {{ weights: object, config: object, broken: Broken, heads: number, width: number }} Network */
+/** @typedef {{ weights: object, parts: Map, config: object, broken: Broken, heads: number, width: number }} Network */
 
 /**
  * What the decoder did with one character that it was fed.
@@ -28,7 +28,7 @@ const EPSILON = 1e-5; // of layer norms, as in torch
 /** @param {object} packed by _transformer.py @param {Broken} broken @returns {Network} */
 export function makeNetwork(packed, broken) {
   const { d_model: model, num_heads: heads } = packed.config;
-  return { weights: weightsOf(packed), config: packed.config, broken, heads, width: model / heads };
+  return { weights: weightsOf(packed), parts: new Map(), config: packed.config, broken, heads, width: model / heads };
 }
 
 /** One row of transformer_book.positions.sinusoids. @param {number} position @param {number} size @returns {Float64Array} */
@@ -47,21 +47,30 @@ function embed(net, side, id, position) {
   return row(weights[`${side}_embedding.tokens.weight`], id).map((x, d) => factor * x + (added ? added[d] : 0));
 }
 
+/** Weight and bias of a part; names are joined once, not for every position. */
+function partOf(net, name) {
+  if (!net.parts.has(name)) net.parts.set(name, [net.weights[`${name}.weight`], net.weights[`${name}.bias`]]);
+  return net.parts.get(name);
+}
+
 function layerNorm(net, name, x) {
-  const [gain, shift] = [net.weights[`${name}.weight`].numbers, net.weights[`${name}.bias`].numbers];
-  const mean = x.reduce((sum, each) => sum + each, 0) / x.length;
-  const variance = x.reduce((sum, each) => sum + (each - mean) ** 2, 0) / x.length;
+  const [gain, shift] = partOf(net, name);
+  let [mean, variance] = [0, 0];
+  for (let d = 0; d < x.length; d += 1) mean += x[d] / x.length;
+  for (let d = 0; d < x.length; d += 1) variance += (x[d] - mean) ** 2 / x.length;
   const size = Math.sqrt(variance + EPSILON);
-  return x.map((each, d) => ((each - mean) / size) * gain[d] + shift[d]);
+  return x.map((each, d) => ((each - mean) / size) * gain.numbers[d] + shift.numbers[d]);
 }
 
 function apply(net, name, x) {
-  return linear(net.weights[`${name}.weight`], x, net.weights[`${name}.bias`]);
+  const [weight, bias] = partOf(net, name);
+  return linear(weight, x, bias);
 }
 
 /** Each vector by itself: W₂ max(0, W₁ x + b₁) + b₂. */
-function feedForward(net, name, x) {
-  return apply(net, `${name}.output`, apply(net, `${name}.hidden`, x).map((each) => Math.max(0, each)));
+function feedForward(net, name, stream) {
+  const [hidden, output] = [`${name}.hidden`, `${name}.output`];
+  return stream.map((x) => apply(net, output, apply(net, hidden, x).map((each) => Math.max(0, each))));
 }
 
 /** A query or a key; in the self-attention of a model with rotary positions turned by its position. */
@@ -106,7 +115,8 @@ function attend(net, name, head, query, keys, values) {
 
 /** A sub-layer and the residual stream around it. @param {(seen: Float64Array[]) => Float64Array[]} write */
 function pass(net, name, stream, write) {
-  const norm = (x) => layerNorm(net, `${name}.norm`, x);
+  const normName = `${name}.norm`;
+  const norm = (x) => layerNorm(net, normName, x);
   const written = write(net.config.norm_first ? stream.map(norm) : stream);
   const sums = stream.map((x, t) => x.map((each, d) => each + written[t][d]));
   return net.config.norm_first ? sums : sums.map(norm);
@@ -126,14 +136,15 @@ export function* encode(net, source) {
     const place = `encoder_layers.${layer}`;
     stream = pass(net, `${place}.attention_residual`, stream, (seen) => {
       const name = `${place}.attention`;
-      const [queries, keys] = ["query", "key"].map((part) => seen.map((x, s) => project(net, `${name}.${part}`, x, s)));
-      const values = seen.map((x) => apply(net, `${name}.value`, x));
-      const looks = queries.map((query) => attend(net, name, `encoder-${layer + 1}`, query, keys, values));
+      const [query, key, value] = ["query", "key", "value"].map((part) => `${name}.${part}`);
+      const [queries, keys] = [query, key].map((part) => seen.map((x, s) => project(net, part, x, s)));
+      const values = seen.map((x) => apply(net, value, x));
+      const looks = queries.map((each) => attend(net, name, `encoder-${layer + 1}`, each, keys, values));
       maps.push(looks.map(({ weights }) => weights));
       return looks.map(({ output }) => output);
     });
     stops.push(stream);
-    stream = pass(net, `${place}.feed_forward_residual`, stream, (seen) => seen.map((x) => feedForward(net, `${place}.feed_forward`, x)));
+    stream = pass(net, `${place}.feed_forward_residual`, stream, (seen) => feedForward(net, `${place}.feed_forward`, seen));
     stops.push(stream);
     yield;
   }
@@ -181,7 +192,7 @@ export function decode(net, memory, before, ids) {
       }),
     );
     stopped();
-    stream = pass(net, `${place}.feed_forward_residual`, stream, (seen) => seen.map((x) => feedForward(net, `${place}.feed_forward`, x)));
+    stream = pass(net, `${place}.feed_forward_residual`, stream, (seen) => feedForward(net, `${place}.feed_forward`, seen));
     stopped();
   }
   stream.forEach((x, t) => (passes[t].logits = readOut(net, x)));

@@ -492,8 +492,9 @@ function render({ model, el }) {
   compute();
   // A canvas takes its size and its colours when it is painted: again when either changes.
   const placed = new ResizeObserver(() => {
+    const before = [room, treeRoom];
     [room, treeRoom] = [picture.clientWidth, tree.clientWidth];
-    if (!done) return;
+    if (!done || (room === before[0] && treeRoom === before[1])) return; // only their heights have changed
     drawTree();
     show();
   });
