@@ -2,7 +2,8 @@
 
 MyST-NB's own answer to a widget is require.js and html-manager from CDNs. This extension takes its place: it reads
 the widget's state from the executed notebook, writes containers and text as plain HTML, leaves for every anywidget
-a box that holds its text alternative, and puts state, modules and styles on the page as JSON. `static_widgets.js`
+a box that holds its text alternative, and its still picture if it has one, and puts state, modules and styles on
+the page as JSON. `static_widgets.js`
 mounts each widget's own module in its box. Without JavaScript, or if mounting fails, the text stays.
 
 What can be shown: any anywidget, ``VBox``, ``HBox``, ``HTML`` and ``Label``. Anything else in a view is a warning
@@ -19,6 +20,7 @@ It works in two steps because the state is complete only when the whole notebook
    scripts with it.
 """
 
+import base64
 import html
 import json
 import re
@@ -142,13 +144,22 @@ def _render(page: _Page, model_id: str, source: nodes.Element) -> Iterator[nodes
         yield nodes.raw(
             "",
             f'<div class="tb-widget" data-tb-model="{page.add(model_id)}">'
-            f'<p class="tb-widget-alternative">{html.escape(_alternative(traits))}</p></div>',
+            f'<p class="tb-widget-alternative">{html.escape(_alternative(traits))}{_picture(traits)}</p></div>',
             format="html",
         )
 
 
 def _alternative(traits: Model) -> str:
     return traits.get("alternative") or f"An interactive figure, {traits['_anywidget_id']}, that needs JavaScript."
+
+
+def _picture(traits: Model) -> str:
+    """Give a widget's still picture, where it has one: ``_picture`` with its ``svg`` and its ``alt``."""
+    if not (picture := traits.get("_picture")):
+        return ""
+    data = base64.b64encode(picture["svg"].encode()).decode()
+    alt = html.escape(picture["alt"])
+    return f'<br><img src="data:image/svg+xml;base64,{data}" alt="{alt}" style="max-width:100%">'
 
 
 def _text(state: dict[str, Model], model_id: str) -> Iterator[nodes.Element]:

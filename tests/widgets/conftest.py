@@ -28,6 +28,7 @@ html_show_sphinx = False
 nb_execution_mode = "cache"
 nb_execution_cache_path = {cache!r}
 nb_execution_raise_on_error = True
+nb_execution_timeout = 180
 """
 
 PAGE = """---

@@ -6,6 +6,7 @@ from transformer_book.widgets.cost_calculator import CostCalculator
 from transformer_book.widgets.data_flow import DataFlow
 from transformer_book.widgets.gradient_through_time import GradientThroughTime
 from transformer_book.widgets.heads import Heads
+from transformer_book.widgets.live_transformer import LiveTransformer
 from transformer_book.widgets.matrix_walk import MatrixWalk
 from transformer_book.widgets.next_token import NextToken
 from transformer_book.widgets.position_clock import PositionClock
@@ -19,6 +20,7 @@ __all__ = [
     "DataFlow",
     "GradientThroughTime",
     "Heads",
+    "LiveTransformer",
     "MatrixWalk",
     "NextToken",
     "PositionClock",

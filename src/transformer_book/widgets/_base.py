@@ -7,7 +7,8 @@ How to add a widget
    with an underscore are private to Python and do not reach the published page. Validate in the constructor and
    in ``@validate`` methods with the ``check_*`` helpers below, so that every error says expected and got.
 2. Implement `Widget.describe`: sentences that tell a reader without JavaScript what the widget shows now. Call
-   ``super().__init__(...)`` last in the constructor: it stores that text as the trait ``alternative``.
+   ``super().__init__(...)`` last in the constructor: it stores that text as the trait ``alternative``. Beside it
+   the page puts a still picture where there is a trait ``_picture``, a dictionary with ``svg`` and ``alt``.
 3. Write ``NAME.js`` beside it: one plain ES module, no bundler, no network, ending in
    ``export default { render };`` where ``render({ model, el })`` builds the view and returns a function that
    undoes it. Only a default export: anywidget warns in the reader's console about a bare ``export function

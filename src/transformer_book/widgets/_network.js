@@ -29,7 +29,7 @@ export function float16(bits) {
 const unpacked = new WeakMap();
 
 /** Weights by name; the same packed model is unpacked once. @param {Packed} packed @returns {Record<string, Weight>} */
-function weightsOf(packed) {
+export function weightsOf(packed) {
   if (!unpacked.has(packed)) {
     const bytes = Uint8Array.from(atob(packed.data), (letter) => letter.charCodeAt(0));
     const number = (i) => float16(bytes[2 * i] | (bytes[2 * i + 1] << 8));
@@ -43,7 +43,7 @@ function weightsOf(packed) {
 }
 
 /** W x + b. @param {Weight} weight (outputs, inputs) @param {Float64Array} x @param {Weight} [bias] @returns {Float64Array} */
-function linear({ shape: [outputs, inputs], numbers }, x, bias) {
+export function linear({ shape: [outputs, inputs], numbers }, x, bias) {
   const y = new Float64Array(outputs);
   for (let i = 0; i < outputs; i += 1) {
     let sum = bias ? bias.numbers[i] : 0;
@@ -54,7 +54,7 @@ function linear({ shape: [outputs, inputs], numbers }, x, bias) {
 }
 
 /** Row of an embedding. @param {Weight} weight @param {number} id @returns {Float64Array} */
-function row({ shape: [, width], numbers }, id) {
+export function row({ shape: [, width], numbers }, id) {
   return numbers.subarray(id * width, (id + 1) * width);
 }
 

@@ -7,14 +7,16 @@ Both therefore show the same numbers, except for the rounding of sums. ``_networ
 import base64
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from transformer_book.decoding import greedy_decode
 from transformer_book.seq2seq import Seq2Seq
 from transformer_book.tasks.task import Task
+
+ModelT = TypeVar("ModelT", bound=nn.Module)
 
 CELLS, SCORES = ("gru",), ("none", "additive")
 
@@ -35,6 +37,17 @@ def rounded(model: Seq2Seq, task: Task) -> Seq2Seq:
     if (config.source_vocab, config.target_vocab) != sizes:
         got = f"{config.source_vocab} and {config.target_vocab}"
         raise ValueError(f"model: expected vocabularies of {sizes[0]} and {sizes[1]}, got {got}")
+    return round_weights(model)
+
+
+def round_weights(model: ModelT) -> ModelT:
+    """Copy a model to the CPU, in evaluation mode, its weights rounded to float16.
+
+    Raises
+    ------
+    ValueError
+        A weight is beyond float16.
+    """
     twin = copy.deepcopy(model).cpu().float().eval()
     for name, weight in twin.state_dict().items():
         half = weight.half()
@@ -45,8 +58,8 @@ def rounded(model: Seq2Seq, task: Task) -> Seq2Seq:
     return twin
 
 
-def pack(model: Seq2Seq, task: Task) -> dict[str, Any]:
-    """Turn a model that `rounded` has made into JSON values.
+def pack(model: nn.Module, task: Task) -> dict[str, Any]:
+    """Turn a model that `round_weights` has made into JSON values.
 
     Returns
     -------

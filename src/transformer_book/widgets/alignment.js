@@ -1,43 +1,11 @@
 // Alignment. Arithmetic first, as pure functions that are tested against the Python package; then the view.
+import { LEAST_NAMED, inWords, problemOf, sourcesOf, visible } from "./_dates.js";
 import { fit, make, makeTyped, write } from "./_elements.js";
 import { NUM_SPECIAL, run, toIds, toSymbols } from "./_network.js";
 
 /** @typedef {import("./_network.js").Packed} Packed */
 
-const MOST_READ = 40; // characters
 const MOST_WRITTEN = 11; // characters of a date, and the end
-
-const APOSTROPHES = "‘’‛ʹʼˊ′`";
-
-/** 0 … 9 for a decimal digit of any script: the ten of a script follow one another, and something else comes before. @param {string} digit @returns {number} */
-function decimal(digit) {
-  let value = 0;
-  while (/\p{Nd}/u.test(String.fromCodePoint(digit.codePointAt(0) - value - 1))) value += 1;
-  return value;
-}
-
-/** @param {string} character @returns {string} */
-function foldCharacter(character) {
-  if (/\p{Nd}/u.test(character)) return String(decimal(character));
-  if (/[\p{Pd}−]/u.test(character)) return "-";
-  if (APOSTROPHES.includes(character)) return "'";
-  if (/\p{Cf}/u.test(character)) return "";
-  return character === "İ" ? "i" : character.toLowerCase();
-}
-
-/** What the network reads of what was typed: the same as transformer_book.tasks.dates.normalise gives.
- * @param {string} text @returns {string} */
-export function normalise(text) {
-  const folded = [...text.replaceAll("´", "'").normalize("NFKC")].map(foldCharacter).join("");
-  const words = folded.normalize("NFKC").split(/[\s\x1c-\x1f\x85]+/u); // what Python takes for white space
-  return words.filter((word) => word !== "").join(" ");
-}
-
-/** Sources in what was typed, normalised: one, if it is one date. @param {string} text @returns {string[]} */
-export function sourcesOf(text) {
-  const parts = normalise(text).split(";"); // stands between dates in a row, which this network was not trained on
-  return parts.map((part) => part.trim()).filter((part) => part !== "");
-}
 
 /** What a network was asked last, and said: several views of one widget ask the same. @type {WeakMap<Packed, any>} */
 const answered = new WeakMap();
@@ -54,32 +22,6 @@ export function translate(packed, source) {
     answered.set(packed, { source, said: { decoded, weights: weights.filter((_, t) => ids[t] >= NUM_SPECIAL) } });
   }
   return answered.get(packed).said;
-}
-
-// Characters named in a sentence about one row of weights: at most so many, each with at least this share.
-const MOST_NAMED = 4;
-const LEAST_NAMED = 0.05;
-
-/** @param {number} share @returns {string} */
-function percent(share) {
-  return `${Math.round(100 * share)}%`;
-}
-
-/** A row of weights in words: where most of it lies. @param {string[]} source @param {number[]} weights @returns {string} */
-export function inWords(source, weights) {
-  const order = weights.map((_, s) => s).sort((a, b) => weights[b] - weights[a] || a - b);
-  const named = order.filter((s, rank) => rank === 0 || (rank < MOST_NAMED && weights[s] >= LEAST_NAMED));
-  const looks = named.map((s) => {
-    const name = source[s] === " " ? "a space" : `“${source[s]}”`;
-    return `${percent(weights[s])} at ${name} (character ${s + 1})`;
-  });
-  const rest = 1 - named.reduce((sum, s) => sum + weights[s], 0);
-  return rest < 0.005 ? looks.join(", ") : `${looks.join(", ")}, ${percent(rest)} elsewhere`;
-}
-
-/** A character as it can be seen. @param {string} character */
-function visible(character) {
-  return character === " " ? "␣" : character;
 }
 
 // Sizes in CSS pixels. A column narrower than LEAST_CELL would not hold a letter.
@@ -188,17 +130,9 @@ function render({ model, el }) {
 
   /** @param {string} text typed @returns {string} what is wrong with it */
   function read(text) {
-    const sources = sourcesOf(text);
-    if (sources.length !== 1) return sources.length === 0 ? "Type a date." : "Type one date, without “;”.";
-    const characters = [...sources[0]];
-    if (characters.length > MOST_READ) return `Too long: ${characters.length} characters; the network reads up to ${MOST_READ}.`;
-    const unknown = characters.filter((_, s) => toIds(packed.source_symbols, characters)[s] < 0);
-    if (unknown.length > 0) {
-      const names = [...new Set(unknown)].map((character) => `“${character}”`).join(", ");
-      return `No date that the network was trained on has ${names}.`;
-    }
-    send("text", text);
-    return "";
+    const problem = problemOf(packed.source_symbols, text);
+    if (problem === "") send("text", text);
+    return problem;
   }
 
   function send(name, value) {
