@@ -128,7 +128,7 @@ def test_every_picture_in_numbers(page, twin, broken):
     reading, model = twin.reading(), twin.model()
     source = torch.tensor([twin.task.source_vocabulary.encode(twin.source())])
     fed = torch.cat([torch.tensor([[1]]), reading.ids[None, :-1]], dim=1)
-    for t, head in ((0, "cross-1-2"), (5, "cross-2-4"), (len(reading.ids) - 1, "decoder-1-4"), (3, "encoder-2-1")):
+    for t, head in ((0, "cross-1-2"), (5, "cross-2-4"), (len(reading.ids) - 1, "decoder-1-4"), (2, "encoder-2-1")):
         view(page).locator(".tb-live-target input").nth(t).check()
         view(page).locator(f'.tb-live-map input[value="{head}"]').check()
         kind, layer, number = head.split("-")
@@ -307,6 +307,14 @@ def test_keyboard_from_end_to_end(page):
             break
     assert names[0].startswith("or one in")
     assert "length penalty α" in names[-2]
+
+
+def test_nothing_moves_for_who_does_not_want_it(folder, open_page):
+    durations = "all => all.map(each => getComputedStyle(each).transitionDuration)"
+    for wish, moves in (("reduce", False), ("no-preference", True)):
+        page = open_page(folder / "index.html", reduced_motion=wish)
+        bars = view(page).locator(".tb-live-bar i")
+        assert any(each != "0s" for each in bars.evaluate_all(durations)) == moves
 
 
 def test_two_views_do_not_share_their_radios(page):
