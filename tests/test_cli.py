@@ -629,6 +629,7 @@ def test_train_builds_the_kind_of_transformer_asked_for(tmp_path: Path) -> None:
 
 def test_the_package_is_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["transformer_book", "fetch", "--help"])
+    monkeypatch.delitem(sys.modules, "transformer_book.__main__", raising=False)  # other tests may import it
     with pytest.raises(SystemExit) as caught:
         runpy.run_module("transformer_book", run_name="__main__")
     assert caught.value.code == 0
