@@ -418,6 +418,17 @@ def test_writing_ends_when_all_have_ended() -> None:
     assert write_on(step, torch.zeros(1, 3, dtype=torch.long), 6).tolist() == [[0, 1, 2, 3, 3, 3]]
 
 
+def test_what_stands_after_the_end_is_the_end() -> None:
+    script = torch.tensor([[1, 3, 4, 2, 2], [2, 1, 4, 3, 2]])
+
+    def step(ids: Tensor, state: Any = None) -> tuple[Tensor, int]:
+        count = 0 if state is None else state
+        return F.one_hot(script[:, count : count + 1].expand(-1, ids.shape[1]), 5).float(), count + 1
+
+    written = write_on(step, torch.zeros(2, 3, dtype=torch.long), 5, end_id=3)
+    assert written.tolist() == [[1, 3, 3, 3], [2, 1, 4, 3]]
+
+
 def test_a_drawn_token_comes_as_often_as_its_probability_says() -> None:
     logits = torch.tensor([0.7, 0.2, 0.1]).log().repeat(4000, 1)
     drawn = draw(logits, generator=torch.Generator().manual_seed(0))

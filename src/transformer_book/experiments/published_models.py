@@ -183,7 +183,7 @@ def plot(result: Result) -> Figure:
     )
     axis.set(xscale="log", xlabel="largest absolute difference", ylim=(len(BOUNDS) - 0.5, -0.5))
     axis.set_yticks(range(len(BOUNDS)), [_LABELS[name] for name in BOUNDS])
-    axis.legend(loc="best")
+    axis.legend(loc="center left")
     return figure
 
 
