@@ -160,6 +160,8 @@ TAMPERED = [
     ("published_models", "C10.1", "whisper_same", put([], 0)),
     ("language_models", "C10.2", "gpt", times(1.2)),
     ("language_models", "C10.2", "trigram", times(0.8)),
+    ("language_models", "C10.2", "bert", times(1.3)),
+    ("language_models", "C10.2", "bert_bigram", times(0.7)),
     ("induction", "C10.3", "accuracy_two", put([], 0.4)),
     ("induction", "C10.3", "accuracy_wide", put([], 0.6)),
     ("induction", "C10.3", "match_two", put([1], 0.1)),

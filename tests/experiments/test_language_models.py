@@ -37,7 +37,7 @@ def test_every_quantity_is_measured_and_repeats(made_up: None) -> None:
         assert result.array(name).shape == (1, 2)
     assert 1 <= len(text_of(result.values["sample"][0])) <= 200
     assert text_of(result.values["guesses"][0][0]).count(", ") == 2
-    assert len(language_models.table(result).splitlines()) == 9
+    assert len(language_models.table(result).splitlines()) == 10
     language_models.plot(result)
 
 

@@ -537,7 +537,7 @@ def test_induction_again() -> None:
 def test_language_models_again() -> None:
     """A small GPT on a part of the text is already better than bigrams."""
     try:
-        result = language_models.measure([0], models=("gpt",), gpt_steps=80, gpt_width=64, count=100, share=10)
+        result = language_models.measure([0], models=("gpt",), gpt_steps=160, gpt_width=64, count=100, share=10)
     except SourceError as error:
         pytest.skip(str(error).partition("\n")[0])
     assert result.mean("gpt") < result.mean("bigram")

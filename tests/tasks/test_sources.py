@@ -634,5 +634,6 @@ def test_a_star_stands_for_all_files_that_match(kept: Path, tmp_path: Path) -> N
     assert fetch(source, path) == kept.with_name("all.txt")
     assert kept.with_name("all.txt").read_bytes() == joined
     assert fetch(source) == kept.with_name("all.txt")
+    assert sources._by_hand(source).endswith("--from PATH.")  # no single file of it will do
     with pytest.raises(SourceError, match=r"expected a source archive with tiny_data-1\.0\.0/\*\.csv"):
         fetch(replace(source, member="tiny_data-1.0.0/*.csv", member_sha256="0" * 64), path)

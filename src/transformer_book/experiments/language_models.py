@@ -21,7 +21,7 @@ from transformer_book.layers import EncoderLayer
 from transformer_book.plotting import PALETTE, draw_series, figure_style, new_figure
 from transformer_book.positions import RotaryAttention
 from transformer_book.tasks.ngrams import NeighbourModel, NgramModel
-from transformer_book.tasks.text import Corpus, characters, mask_tokens, padded, windows, words
+from transformer_book.tasks.text import UNKNOWN, Corpus, characters, mask_tokens, padded, windows, words
 from transformer_book.tasks.vocabulary import PAD
 
 ORDERS = {"bigram": 2, "trigram": 3, "fivegram": 5}
@@ -216,7 +216,9 @@ def train_bert(
     for layer in cast(list[EncoderLayer], model.bert.layers):
         layer.attention = RotaryAttention(width, config.num_heads, longest)
     model.to(device)
-    check, short = corpus.validation[:100], [ids for ids in corpus.train if len(ids) <= 13]  # less padding
+    order = torch.randperm(len(corpus.validation), generator=torch.Generator().manual_seed(seed))
+    check = [corpus.validation[i] for i in order[:200].tolist()]
+    short = [ids for ids in corpus.train if len(ids) <= 13]  # less padding
 
     def loss_of() -> Tensor:
         chosen = torch.randint(len(short), (64,), generator=generator).tolist()
@@ -253,7 +255,9 @@ def guess(model: MaskedLM, corpus: Corpus, gap: str, device: torch.device) -> li
     """Fill the gap of a sentence with the three most probable words; return them as code points."""
     ids = padded([torch.tensor([*corpus.vocabulary.encode(gap.split()), 2])])  # (1, S)
     place = (ids[0] == corpus.mask_id).nonzero()[0, 0]
-    best = model(ids.to(device))[0, place].softmax(dim=-1).topk(3)
+    shares = model(ids.to(device))[0, place].softmax(dim=-1)  # (V,)
+    shares[corpus.vocabulary.encode([UNKNOWN])] = 0.0  # it is a word, but cannot be named
+    best = shares.topk(3)
     found = zip(corpus.vocabulary.decode(best.indices.tolist()), best.values.tolist(), strict=True)
     return code_points(", ".join(f"{word} {share:.2f}" for word, share in found), 80)
 

