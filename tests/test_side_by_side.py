@@ -35,16 +35,12 @@ def note(what):
 
 @pytest.fixture
 def noted(request):
+    note(f"in {request.path.name}")
     note(f"begin {request.node.name.partition('[')[0]}")
     yield
     note(f"end {request.node.name.partition('[')[0]}")
 """
-FILES = {
-    "test_a.py": "test_house",
-    "test_b.py": "test_other",
-    "test_c.py": "test_house",
-    "test_d.py": "test_other",
-}
+FILES = ("test_a.py", "test_b.py", "test_c.py", "test_d.py")
 TESTS = """
 import time
 import pytest
@@ -94,6 +90,8 @@ def test_files_stay_together_the_house_is_made_once_and_who_is_alone_is_alone(fo
     assert done.returncode == 0, done.stdout
     assert re.fullmatch(r"=* ?36 passed in .*", done.stdout.strip().splitlines()[-1])
     assert len({process for _, process, _ in said}) == 2
+    places = {(process, what) for _, process, what in said if what.startswith("in ")}
+    assert len(places) == len(FILES)  # no file is in both
     whats = [what for _, _, what in said]
     assert whats.count("build") == whats.count("built") == 1
     for begin, end, times in (("begin test_alone", "end test_alone", 4), ("build", "built", 1)):

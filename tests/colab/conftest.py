@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbformat import NotebookNode, v4
 from notebooks.book import Book
+from side_by_side import SideBySide
 
 BOOK = Book(Path(__file__).resolve().parents[2])
 VERSIONS = Path(__file__).with_name("versions.txt")
@@ -145,9 +147,10 @@ class _Kernels(KernelSpecManager):
 class Reader:
     """Someone in front of a fresh kernel of the environment, in an empty folder far from the checkout."""
 
-    def __init__(self, environment: Environment, repository: Path, folder: Path) -> None:
+    def __init__(self, environment: Environment, repository: Path, folder: Path, side_by_side: SideBySide) -> None:
         self._kernels = _Kernels(environment.python)
         self._folder = folder
+        self._side_by_side = side_by_side
         kept = {
             name: value
             for name, value in os.environ.items()
@@ -176,9 +179,10 @@ class Reader:
         with client.setup_kernel(env=self._variables, stderr=subprocess.DEVNULL, cleanup_kc=True):
             for index, cell in enumerate(notebook.cells):
                 if cell.cell_type == "code":
-                    start = time.perf_counter()
-                    client.execute_cell(cell, index)
-                    seconds.append(time.perf_counter() - start)
+                    with nullcontext() if seconds else self._side_by_side.alone():
+                        start = time.perf_counter()
+                        client.execute_cell(cell, index)
+                        seconds.append(time.perf_counter() - start)
         return notebook, seconds[0]
 
 
@@ -216,11 +220,12 @@ def visit(
     environment: Environment,
     repository: Path,
     tmp_path_factory: pytest.TempPathFactory,
+    side_by_side: SideBySide,
 ) -> Visit:
     committed = nbformat.read(request.param.with_suffix(".ipynb"), as_version=4)
     leave(environment.python)
     before = environment.packages()
-    reader = Reader(environment, repository, tmp_path_factory.mktemp("content"))
+    reader = Reader(environment, repository, tmp_path_factory.mktemp("content"), side_by_side)
     executed, seconds = reader.runs([*committed.cells, v4.new_code_cell(PLACE)])
     place = Path(executed.cells.pop().outputs[0].text.strip())
     after = environment.packages()

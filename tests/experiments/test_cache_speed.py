@@ -64,6 +64,22 @@ def test_the_longest_texts_are_compared(monkeypatch: pytest.MonkeyPatch) -> None
     assert live.array("differing").tolist() == [1]
 
 
+def test_tokens_per_second_and_their_ratio_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = {"cached/4": [1.0, 2.0, 4.0], "reread/4": [2.0, 6.0, 40.0]}
+    times |= {"cached/8": [1.0, 1.0, 1.0], "reread/8": [5.0, 5.0, 5.0]}
+
+    def timed(works, repeats: int, device) -> dict[str, list[float]]:
+        for work in works.values():
+            work()
+        return {name: times[name] for name in works}
+
+    monkeypatch.setattr(cache_speed, "interleaved_seconds", timed)
+    live = cache_speed.measure([0], lengths=(4, 8), source_length=5, batch_size=3, d_model=32, num_layers=1)
+    assert live.array("tokens_cached").tolist() == [[6, 24]]  # B · T / s: 3 · 4 / 2
+    assert live.array("tokens_reread").tolist() == [[2, 4.8]]
+    assert live.array("speedup").tolist() == [[3, 5]]
+
+
 def test_the_claim_can_fail(made_up) -> None:
     values = {
         "tokens_cached": [[100.0, 100.0]],

@@ -1,10 +1,12 @@
 """C9.1's instrument: one table for all, nobody with more weights than the Transformer, rates chosen alike."""
 
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from transformer_book.device import CPU
 from transformer_book.experiments import Result, date_readers, load_result
 from transformer_book.experiments.date_readers import NAMES, new_date_reader, parameters, steps_to
 from transformer_book.seq2seq import Seq2Seq
@@ -58,6 +60,37 @@ def test_the_rate_is_the_one_that_validation_days_prefer(monkeypatch: pytest.Mon
         assert live.array(f"rate_{name}").tolist() == [2e-3]
         assert live.array(f"curve_{name}").tolist() == [[2e-3]]  # of the model that is kept
     assert splits == [1000] * 9
+
+
+def test_looks_take_no_time_of_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+
+    def evaluated(*arguments: object) -> dict[str, float]:
+        now[0] += 100
+        return {"exact_match": 0.5}
+
+    def trained(model, task, config: TrainingConfig, device, after_step) -> None:
+        for done in range(1, config.steps + 1):
+            now[0] += 1
+            after_step(done)
+
+    monkeypatch.setattr(date_readers, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(date_readers, "evaluate", evaluated)
+    monkeypatch.setattr(date_readers, "train", trained)
+    model = new_date_reader("gru", 0)
+    curve, seconds = date_readers._trained(model, TrainingConfig(steps=6, batch_size=2), CPU, 2)
+    assert curve == [0.5] * 3
+    assert seconds == 6
+
+
+def test_a_step_is_compared_with_the_transformer_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    def timed(works, repeats: int, device) -> dict[str, list[float]]:
+        assert list(works) == list(NAMES)
+        return {"gru": [3.0, 8.0, 9.0], "attention": [1.0, 2.0, 30.0], "transformer": [1.0, 2.0, 3.0]}
+
+    monkeypatch.setattr(date_readers, "interleaved_seconds", timed)
+    live = date_readers.measure([0], steps=1, rates=(1e-3,), count=5, every=1)
+    assert [float(live.mean(f"ratio_{name}")) for name in NAMES] == [3, 1, 1]
 
 
 def test_choice_and_test_share_no_day(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,32 @@ def test_a_measurement_has_every_quantity() -> None:
     assert weights == [sum(w.numel() for w in new_pair(name, 12, 8, 0).parameters()) for name in NAMES]
 
 
+def test_a_second_step_starts_from_no_gradient() -> None:
+    model = new_pair("attention", width=12, longest=5, seed=0)
+    step = training_step(model, batch_size=3, length=5, seed=0)
+    gradients = []
+    for _ in range(2):
+        step()
+        gradients.append([weight.grad.clone() for weight in model.parameters()])
+    assert all(map(torch.equal, *gradients))
+
+
+def test_times_are_those_of_a_sequence(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes, times = [], {"attention/4": [8.0], "attention/8": [8.0], "transformer/4": [2.0], "transformer/8": [1.0]}
+
+    def made(model, batch_size: int, length: int, seed: int):
+        sizes.append((batch_size, length))
+        return lambda: None
+
+    monkeypatch.setattr(parallel_time, "training_step", made)
+    monkeypatch.setattr(parallel_time, "interleaved_seconds", lambda works, *rest: {n: times[n] for n in works})
+    live = parallel_time.measure([0], lengths=(4, 8), tokens=16, width=12)
+    assert set(sizes) == {(4, 4), (2, 8)}
+    assert live.array("seconds_attention").tolist() == [[2, 4]]  # of four sequences, and of two
+    assert live.array("seconds_transformer").tolist() == [[0.5, 0.5]]
+    assert live.array("ratio").tolist() == [[4, 8]]
+
+
 def test_lengths_divide_the_tokens() -> None:
     with pytest.raises(ValueError, match=r"^lengths: expected divisors of 16 tokens, got 5$"):
         parallel_time.measure([0], lengths=(4, 5), tokens=16)
@@ -50,6 +76,7 @@ def test_the_claim_can_fail(made_up) -> None:
         assert judge(made_up("parallel_time", {**values, **change}, **settings)).holds is False, change
 
 
+@pytest.mark.alone
 def test_the_ratio_grows_in_the_stored_result_and_in_a_quick_run() -> None:
     stored = load_result("parallel_time")
     assert (np.diff(stored.mean("ratio")) > 0).all()

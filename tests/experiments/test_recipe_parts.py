@@ -25,6 +25,7 @@ def test_a_switch_changes_the_recipe_and_has_a_name() -> None:
     assert set(LABELS) == set(SWITCHES)
     for name, changes in SWITCHES.items():
         assert all(getattr(RECIPE, key) != value for key, value in changes.items()), name
+    assert SWITCHES["fast_no_warmup"] == SWITCHES["fast"] | SWITCHES["no_warmup"]
 
 
 def test_the_average_is_that_of_the_last_looks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,6 +39,39 @@ def test_the_average_is_that_of_the_last_looks(monkeypatch: pytest.MonkeyPatch) 
     recipe_parts.measure([0], steps=6, count=5, every=2, last=2, switches=("recipe",))
     [(first, second)] = given
     assert not torch.equal(first, second)
+
+
+def test_the_average_is_read_with_after_the_last_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    def trained(*arguments: object):
+        model = new_reader(0)
+        average = {name: torch.full_like(weight, 7) for name, weight in model.state_dict().items()}
+        return model, [0.0], average
+
+    def filled(model: torch.nn.Module, *arguments: object) -> float:
+        return float(all((weight == 7).all() for weight in model.parameters()))
+
+    monkeypatch.setattr(recipe_parts, "_trained", trained)
+    monkeypatch.setattr(recipe_parts, "exact_match", filled)
+    monkeypatch.setattr(recipe_parts, "token_statistics", lambda model, *rest: [filled(model)] * 3)
+    live = recipe_parts.measure([0], steps=1, every=1, switches=("recipe",))
+    assert live.array("averaged_recipe").tolist() == [1]
+    for quantity in ("exact", "nats", "right", "confidence"):
+        assert live.array(f"{quantity}_recipe").tolist() == [0]
+
+
+def test_test_days_are_looked_at_at_the_end_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[str] = []
+    sample = recipe_parts.Dates.sample
+
+    def spied(self, count: int, generator, split="train"):
+        looks.append(split)
+        return sample(self, count, generator, split)
+
+    monkeypatch.setattr(recipe_parts.Dates, "sample", spied)
+    recipe_parts.measure([0], steps=2, count=5, every=1, last=1, switches=("recipe",))
+    on_the_way = looks[: looks.index("test")]
+    assert on_the_way[0] == "validation"
+    assert set(on_the_way[1:]) == {"train"}
 
 
 def test_token_statistics_of_a_model_that_knows_nothing() -> None:

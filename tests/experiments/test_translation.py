@@ -4,6 +4,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -243,6 +244,27 @@ def test_what_is_measured(result: Result, task: Translation) -> None:
     assert result.settings["pairs"] == {part: len(task.pairs(part)) for part in SPLITS}
     assert result.settings["training"] == asdict(training_config(TINY, 0))
     assert result.settings["points"][-1] == 40
+
+
+def test_curves_take_no_time_of_the_training(pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+
+    def translated(model: object, task: object, examples: Sequence[Example], beam_size: int = 1) -> list[str]:
+        now[0] += 100
+        return ["le chat voit"] * len(examples)
+
+    def trained(model, task, config, device, after_step) -> None:
+        for done in range(1, config.steps + 1):
+            now[0] += 1
+            after_step(done)
+
+    monkeypatch.setitem(translation.SIZES, "tiny", TINY)
+    monkeypatch.setattr(translation, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(translation, "translate", translated)
+    monkeypatch.setattr(translation, "train", trained)
+    live = measure([0], size="tiny", pairs=str(pairs), count=3, samples=2)
+    for system in TRAINED:
+        assert live.array(f"seconds_{system}").tolist() == [40]
 
 
 def test_the_nearest_sentence_depends_on_no_seed(result: Result, task: Translation) -> None:

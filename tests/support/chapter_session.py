@@ -90,7 +90,9 @@ class Answers:
 
 
 def read_answers(path: Path) -> Answers:
-    return Answers(**json.loads(path.with_suffix(".answers").read_text(encoding="utf-8")))
+    """Read what the reader saw; nothing, if the notebook did not come to its end."""
+    answers = path.with_suffix(".answers")
+    return Answers(**json.loads(answers.read_text(encoding="utf-8"))) if answers.exists() else Answers()
 
 
 def text_of(outputs: list[Any]) -> str:

@@ -106,6 +106,20 @@ class SideBySide:
             self.machine.leave()
 
     @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Inside a test or a fixture: have the machine alone for a while, as to take a time."""
+        if not self.machine:
+            yield
+            return
+        self.machine.leave()
+        self.machine.enter_alone()
+        try:
+            yield
+        finally:
+            self.machine.leave()
+            self.machine.enter()
+
+    @contextmanager
     def once(self, name: str) -> Iterator[bool]:
         """Inside a fixture: say whether what has this name is still to be made, and give the machine alone for it.
 
