@@ -28,7 +28,7 @@ book: environment ## Execute every chapter and build the book, warnings as error
 
 .PHONY: test
 test: environment ## Run every test: package, pipeline, chapters under nbval, built book in a browser, Colab-like run
-	@$(BIN)/python -m pytest --numprocesses $(TESTS_AT_ONCE) --dist loadgroup --no-loadscope-reorder
+	@$(BIN)/python -m pytest --numprocesses $(TESTS_AT_ONCE) --dist loadfile --no-loadscope-reorder
 
 .PHONY: lint
 lint: environment ## Check style, format and types

@@ -82,7 +82,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-WORKERS = ("--numprocesses", "2", "--dist", "loadgroup", "--no-loadscope-reorder")
+WORKERS = ("--numprocesses", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 
 
 def test_files_stay_together_the_house_is_made_once_and_who_is_alone_is_alone(folder: Path) -> None:

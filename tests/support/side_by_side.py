@@ -1,10 +1,9 @@
-"""Running the tests in several processes (`make test`): what belongs together, what comes first, what is alone.
+"""Running the tests in several processes (`make test`): what comes first, what is alone.
 
 Without pytest-xdist none of this does anything. With it,
 
-- tests of one file stay in one process, so that what they share is made once; a chapter's tests belong together
-  too, and those with Colab's environment;
-- the groups that take longest begin first, so that no process is left with a long one at the end;
+- tests of one file stay in one process (`--dist loadfile`), so that what they share is made once;
+- the files that take longest begin first, so that no process is left with a long one at the end;
 - a test marked `alone` measures time: it waits for the others to finish theirs, and they wait for it.
 """
 
@@ -87,11 +86,9 @@ class SideBySide:
     def pytest_unconfigure(self) -> None:
         self._stack.close()
 
-    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         if not self.machine:
             return
-        for item in items:
-            item.add_marker(pytest.mark.xdist_group(group_of(item)))
         items.sort(key=lambda item: rank_of(item.nodeid))
 
     @pytest.hookimpl(wrapper=True)
@@ -147,17 +144,6 @@ class SideBySide:
 
 
 def rank_of(nodeid: str) -> int:
-    """Give the place of a test's group among those that take long; the others come after them."""
+    """Give the place of a test's file among those that take long; the others come after them."""
     places = [place for place, start in enumerate(LONGEST_FIRST) if nodeid.startswith(start)]
     return places[0] if places else len(LONGEST_FIRST)
-
-
-def group_of(item: pytest.Item) -> str:
-    """Name the tests that one process runs together with this one."""
-    path = item.nodeid.partition("::")[0]
-    if path.startswith("tests/colab/"):
-        return "colab"
-    callspec = getattr(item, "callspec", None)
-    if path.startswith("tests/chapters/") and callspec and "chapter" in callspec.params:
-        return f"{path} {callspec.params['chapter'].stem}"
-    return path
