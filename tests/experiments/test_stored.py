@@ -67,7 +67,7 @@ def within(result: Result, live: Result, quantity: str, index: object, least: fl
 
 
 #: Experiment → device it was measured on and seeds, where these are not the CPU and at least five.
-STORED = {"translation": ("cuda", 3), "norm_order": ("cpu", 3), "language_models": ("cpu", 3)}
+STORED = {"translation": ("cuda", 3), "language_models": ("cpu", 3)}
 
 
 def device_of(name: str) -> str:
