@@ -82,7 +82,8 @@ def test_stored_results_come_with_the_package(python):
     )
     lines = said.splitlines()
     assert len(lines) >= 4
-    assert all(line.endswith(" True") for line in lines), said
+    # The book says so: on a CPU this one does not hold.
+    assert [line for line in lines if not line.endswith(" True")] == ["C9.2 False"], said
 
 
 def test_widgets_find_their_modules(python):

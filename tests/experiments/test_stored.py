@@ -69,6 +69,9 @@ def within(result: Result, live: Result, quantity: str, index: object, least: fl
 #: Experiment → device it was measured on and seeds, where these are not the CPU and at least five.
 STORED = {"translation": ("cuda", 3), "language_models": ("cpu", 3)}
 
+#: Claims that do not hold, and the device on which they do not; the book says so.
+FAILED = {("C9.2", "cpu")}
+
 
 def device_of(name: str) -> str:
     return STORED.get(name, ("cpu", 5))[0]
@@ -133,14 +136,15 @@ def test_nothing_else_is_stored() -> None:
     assert names - BENCHMARKS == set(REGISTRY)
 
 
-def test_every_stored_claim_holds() -> None:
+def test_every_stored_claim_holds_but_those_that_are_known_to_fail() -> None:
     rows = all_verdicts()
     counts = ((1, 3), (2, 4), (3, 5), (4, 3), (5, 5), (6, 3), (7, 3), (8, 3), (9, 6), (10, 3), (11, 5))
     assert {row.claim.id for row in rows} == {
         f"C{chapter}.{n}" for chapter, count in counts for n in range(1, count + 1)
     }
     for row in rows:
-        assert row.verdict.holds is True, f"{row.claim.id}: {row.verdict.figure}"
+        expected = (row.claim.id, row.result.environment["device"]) not in FAILED
+        assert row.verdict.holds is expected, f"{row.claim.id}: {row.verdict.figure}"
         assert row.claim.statement.endswith(".")
         assert row.chapter == CHAPTERS[int(row.claim.id[1:].partition(".")[0])]
 
