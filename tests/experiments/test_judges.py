@@ -184,9 +184,13 @@ TAMPERED = [
     ("data_parallel", "C11.4", "losses", lambda values: values[:, :, ::-1]),
     ("data_parallel", "C11.4", "examples", put([1], 100)),
     ("mixed_precision", "C11.5", "speedup", put([-1], 1.0)),
-    ("mixed_precision", "C11.5", "speedup", put([0], 3.0)),
+    ("mixed_precision", "C11.5", "speedup", put([0], 4.0)),
     ("mixed_precision", "C11.5", "utilisation_bfloat16", put([0], 0.9)),
     ("mixed_precision", "C11.5", "exact_bfloat16", put([], 0.9)),
+    ("compiled_attention", "C11.6", "speedup_compiled", put([-1], 1.0)),
+    ("compiled_attention", "C11.6", "speedup_compiled", put([0], 2.0)),
+    ("compiled_attention", "C11.6", "speedup_fused", put([-1], 1.0)),
+    ("compiled_attention", "C11.6", "difference", put([1], 0.01)),
 ]
 
 

@@ -1,6 +1,7 @@
 """Instruments of chapter 11: counts, crossings, memory that is kept, two processes, two precisions."""
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from transformer_book.cost import Load, Sizes, activation_bytes, count_flops
 from transformer_book.device import CPU
 from transformer_book.experiments import (
     attention_overtakes,
+    compiled_attention,
     data_parallel,
     flop_count,
     load_result,
@@ -178,3 +180,31 @@ def test_a_step_changes_the_weights_alike_in_both_precisions() -> None:
     assert changed["float32"].dtype == changed["bfloat16"].dtype == torch.float32
     similar = torch.nn.functional.cosine_similarity(changed["float32"], changed["bfloat16"], dim=0)
     assert 0.9 < similar < 0.99999
+
+
+# --- C11.6 ---------------------------------------------------------------------------------------------------
+
+
+# Importing the compiler, torch warns of a module of its own.
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_compiled_attention_is_attention_and_compiled_anew() -> None:
+    live = compiled_attention.measure([0, 1], lengths=(7,), step_widths=(), width=22, head_width=11, repeats=1)
+    assert 0 < live.array("difference").max() < 1e-5  # other code, the same numbers
+    seconds = live.array("seconds_compile")[:, 0]
+    assert seconds[1] > seconds[0] / 20  # what the first seed compiled was not found by the second
+
+
+@pytest.mark.parametrize(
+    ("hidden", "message"),
+    [("compiler", r"expected a C\+\+ compiler \(g\+\+ or clang\+\+\)"), ("headers", "Python's header files")],
+)
+def test_what_compilation_needs_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, hidden: str, message: str
+) -> None:
+    if hidden == "compiler":
+        monkeypatch.setenv("PATH", str(tmp_path))
+    else:
+        monkeypatch.setattr(compiled_attention.shutil, "which", lambda name: f"/usr/bin/{name}")
+        monkeypatch.setattr(compiled_attention.sysconfig, "get_path", lambda name: str(tmp_path))
+    with pytest.raises(RuntimeError, match=message):
+        compiled_attention.measure([0])

@@ -14,6 +14,7 @@ from transformer_book.experiments import (
     attention_over_length,
     attention_overtakes,
     cache_speed,
+    compiled_attention,
     context_vector,
     context_width,
     data_parallel,
@@ -97,6 +98,7 @@ REGISTRY: dict[str, ModuleType] = {
     "memory_use": memory_use,
     "data_parallel": data_parallel,
     "mixed_precision": mixed_precision,
+    "compiled_attention": compiled_attention,
 }
 
 #: Number of a chapter, as in its claims' ids → its slug.
