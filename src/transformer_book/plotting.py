@@ -1,7 +1,10 @@
-"""One matplotlib style for every figure of the book: palette, markers, sizes."""
+"""One matplotlib style for every figure of the book: palette, markers, sizes, and a form for phones."""
 
+import os
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from typing import Any
 
 import matplotlib as mpl
@@ -9,7 +12,10 @@ from cycler import cycler
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
+from matplotlib.legend import Legend
 from numpy.typing import ArrayLike
+from PIL import Image
 
 #: The same thing always has the same colour. Distinguishable in the common forms of colour blindness, and
 #: every series also has a marker of its own.
@@ -62,6 +68,7 @@ _STYLE: dict[Any, Any] = {
     "axes.titlelocation": "left",
     "axes.labelsize": 10,
     "axes.grid": True,
+    "axes.axisbelow": True,  # no grid across bars
     "grid.color": "#d8dee4",
     "grid.linewidth": 0.6,
     "font.size": 10,
@@ -73,6 +80,70 @@ _STYLE: dict[Any, Any] = {
 }
 
 
+#: Where this environment variable is set, as the book's build does, a figure that is shown carries its narrow form.
+NARROW_VARIABLE = "TRANSFORMER_BOOK_NARROW_FIGURES"
+_NARROW_WIDTH = 3.6  # inches: half a page, so that a panel of two is as wide as it was
+_NARROW_DPI = 180  # a phone's screen has two or three dots to a pixel
+_COLOURS = 64
+
+
+class BookFigure(Figure):
+    """A figure as wide as a page, which can also stand on a phone: half as wide, one panel below the other."""
+
+    def legend(self, *args: Any, **kwargs: Any) -> Legend:
+        """Add a legend, and remember how: one with fewer columns has to be made anew."""
+        self._legend = args, kwargs
+        return super().legend(*args, **kwargs)
+
+    @contextmanager
+    def narrow(self) -> Iterator[None]:
+        """Lay the figure out for a phone in a ``with`` block; text keeps its size in points."""
+        size, dpi = self.get_size_inches(), self.dpi
+        places = {axis: place for axis in self.axes if (place := axis.get_subplotspec())}
+        with mpl.rc_context(_STYLE):
+            try:
+                self.set_dpi(_NARROW_DPI)
+                panel = size[1] if len(places) == 1 else 0.8 * size[1]
+                self.set_size_inches(_NARROW_WIDTH, panel * len(places) + self._narrow_legend())
+                for axis, row in zip(places, GridSpec(len(places), 1, figure=self), strict=True):
+                    axis.set_subplotspec(row)
+                yield
+            finally:
+                self.set_dpi(dpi)
+                self.set_size_inches(size)
+                for axis, place in places.items():
+                    axis.set_subplotspec(place)
+                self._replace_legend()
+
+    def _narrow_legend(self) -> float:
+        """Take columns from the figure's legend until it fits; give its height in inches."""
+        for columns in range(len(self.axes[0].get_legend_handles_labels()[1]), 0, -1):
+            self._replace_legend(ncols=columns)
+            boxes = [legend.get_window_extent() for legend in self.legends]
+            if all(box.width <= _NARROW_WIDTH * self.dpi for box in boxes):
+                return sum(box.height for box in boxes) / self.dpi
+        return 0.0
+
+    def _replace_legend(self, **changes: Any) -> None:
+        for legend in self.legends:
+            legend.remove()
+            args, kwargs = self._legend
+            super().legend(*args, **kwargs | changes)
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, dict[str, str]]] | None:
+        """Add the narrow form to what IPython shows; it belongs to the picture, so it is the picture's metadata."""
+        if NARROW_VARIABLE not in os.environ:
+            return None
+        with self.narrow():
+            return {}, {"image/png": {"narrow": b64encode(self.small_png()).decode("ascii")}}
+
+    def small_png(self) -> bytes:
+        """Draw as a PNG of few colours: a third of the bytes, and all that lines on white need."""
+        self.savefig(drawn := BytesIO(), format="png")
+        Image.open(drawn).convert("RGB").quantize(_COLOURS).save(small := BytesIO(), format="png", optimize=True)
+        return small.getvalue()
+
+
 @contextmanager
 def figure_style() -> Iterator[None]:
     """Apply the book's style in a ``with`` block, or to a decorated function, and then restore matplotlib."""
@@ -82,7 +153,7 @@ def figure_style() -> Iterator[None]:
     mpl.interactive(interactive)  # a notebook's backend turns this on with the first figure; it must stay on
 
 
-def new_figure(columns: int = 1, height: float = 3.2) -> tuple[Figure, list[Axes]]:
+def new_figure(columns: int = 1, height: float = 3.2) -> tuple[BookFigure, list[Axes]]:
     """Make a figure of one row in the book's style.
 
     Parameters
@@ -99,7 +170,8 @@ def new_figure(columns: int = 1, height: float = 3.2) -> tuple[Figure, list[Axes
     """
     if columns < 1:
         raise ValueError(f"columns: expected an integer ≥ 1, got {columns}")
-    figure, axes = plt.subplots(1, columns, figsize=(7.2, height), layout="constrained", squeeze=False)
+    figure = plt.figure(FigureClass=BookFigure, figsize=(7.2, height), layout="constrained")
+    axes = figure.subplots(1, columns, squeeze=False)
     return figure, list(axes[0])
 
 

@@ -170,14 +170,14 @@ def plot(result: Result) -> Figure:
         )
     axes[0].set(title="Cache", xlabel="tokens written", ylabel="MiB", ylim=(0, None))
     axes[0].set_xticks(written, [str(n) for n in written])
-    axes[0].legend(fontsize=8)
+    axes[0].legend()
     kept, scores = result.mean("kept") / 2**20, result.mean("scores") / 2**20
     axes[1].plot(lengths, result.mean("kept_predicted") / 2**20, color=PALETTE["weight"], label="all, predicted")
     axes[1].plot(lengths, kept, color=PALETTE["weight"], marker="o", lw=0, label="all, measured")
     axes[1].plot(lengths, scores, color=PALETTE["accent"], linestyle="--", label="of it scores")
     axes[1].set(title="Kept for the gradient", xlabel="length", ylabel="MiB", ylim=(0, None))
     axes[1].set_xticks(lengths, [str(n) for n in lengths])
-    axes[1].legend(fontsize=8)
+    axes[1].legend()
     return figure
 
 

@@ -181,9 +181,9 @@ def plot(result: Result) -> Figure:
     axis.scatter(
         list(BOUNDS.values()), range(len(BOUNDS)), color=PALETTE["value"], marker="|", s=300, label="bound"
     )
-    axis.set(xscale="log", xlabel="largest absolute difference", ylim=(len(BOUNDS) - 0.5, -0.5))
+    axis.set(xscale="log", title="Largest absolute difference", ylim=(len(BOUNDS) - 0.5, -0.5))
     axis.set_yticks(range(len(BOUNDS)), [_LABELS[name] for name in BOUNDS])
-    axis.legend(loc="center left")
+    figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
