@@ -54,11 +54,10 @@ class NarrowCollector(EnvironmentCollector):
 
     def process_doc(self, app: Sphinx, doctree: nodes.document) -> None:
         """Resolve and register each narrow form of a page."""
-        for image in doctree.findall(lambda node: isinstance(node, nodes.image) and "narrow" in node):
-            path, _ = app.env.relfn2path(image["narrow"], app.env.docname)
-            image["narrow"] = path
-            app.env.dependencies[app.env.docname].add(path)
-            app.env.images.add_file(app.env.docname, path)
+        for image in doctree.findall(nodes.image):
+            if "narrow" in image:
+                image["narrow"], _ = app.env.relfn2path(image["narrow"], app.env.docname)
+                app.env.images.add_file(app.env.docname, image["narrow"])
 
 
 class NarrowFigures(SphinxPostTransform):
@@ -78,7 +77,9 @@ class NarrowFigures(SphinxPostTransform):
             name = self.env.images[path][1]
             builder.images[path] = name
             source = f'<source media="{NARROW_WINDOW}" srcset="{folder}/{name}" />'
-            opening, closing = (nodes.raw("", text, format="html") for text in (f"<picture>{source}", "</picture>"))
+            opening, closing = (
+                nodes.raw("", text, format="html") for text in (f"<picture>{source}", "</picture>")
+            )
             place = image.parent.index(image)
             image.parent[place : place + 1] = [opening, image, closing]
 

@@ -17,15 +17,15 @@ from matplotlib.legend import Legend
 from numpy.typing import ArrayLike
 from PIL import Image
 
-#: The same thing always has the same colour. Distinguishable in the common forms of colour blindness, and
-#: every series also has a marker of its own.
+#: The same thing always has the same colour. Any two are at least 11 apart (CIEDE2000), also for those who lack
+#: one kind of cone, and in every figure series differ in marker or line as well.
 PALETTE: dict[str, str] = {
-    "query": "#0b6bcb",
-    "key": "#b35900",
-    "value": "#1a7f37",
-    "weight": "#8250df",
-    "accent": "#bf3989",
-    "muted": "#57606a",
+    "query": "#1064fe",
+    "key": "#b41f00",
+    "value": "#3c7341",
+    "weight": "#66228a",
+    "accent": "#af4c8b",
+    "muted": "#485054",
 }
 
 #: How a model is drawn, in every figure of the book: role in `PALETTE`, marker, label.
@@ -80,67 +80,67 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-#: Where this environment variable is set, as the book's build does, a figure that is shown carries its narrow form.
+#: Where the environment has this variable, as in the book's build, a figure that is shown carries its narrow form.
 NARROW_VARIABLE = "TRANSFORMER_BOOK_NARROW_FIGURES"
 _NARROW_WIDTH = 3.6  # inches: half a page, so that a panel of two is as wide as it was
 _NARROW_DPI = 180  # a phone's screen has two or three dots to a pixel
-_COLOURS = 64
 
 
 class BookFigure(Figure):
     """A figure as wide as a page, which can also stand on a phone: half as wide, one panel below the other."""
 
     def legend(self, *args: Any, **kwargs: Any) -> Legend:
-        """Add a legend, and remember how: one with fewer columns has to be made anew."""
+        """Add the figure's one legend, and remember how: one with fewer columns has to be made anew."""
         self._legend = args, kwargs
         return super().legend(*args, **kwargs)
 
     @contextmanager
     def narrow(self) -> Iterator[None]:
         """Lay the figure out for a phone in a ``with`` block; text keeps its size in points."""
-        size, dpi = self.get_size_inches(), self.dpi
+        (width, height), dpi = self.get_size_inches(), self.dpi
         places = {axis: place for axis in self.axes if (place := axis.get_subplotspec())}
         with mpl.rc_context(_STYLE):
             try:
                 self.set_dpi(_NARROW_DPI)
-                panel = size[1] if len(places) == 1 else 0.8 * size[1]
+                panel = height if len(places) == 1 else 0.8 * height
                 self.set_size_inches(_NARROW_WIDTH, panel * len(places) + self._narrow_legend())
-                for axis, row in zip(places, GridSpec(len(places), 1, figure=self), strict=True):
-                    axis.set_subplotspec(row)
+                rows = GridSpec(len(places), 1, figure=self)
+                for row, axis in enumerate(places):
+                    axis.set_subplotspec(rows[row])
                 yield
             finally:
                 self.set_dpi(dpi)
-                self.set_size_inches(size)
+                self.set_size_inches(width, height)
                 for axis, place in places.items():
                     axis.set_subplotspec(place)
                 self._replace_legend()
 
     def _narrow_legend(self) -> float:
         """Take columns from the figure's legend until it fits; give its height in inches."""
-        for columns in range(len(self.axes[0].get_legend_handles_labels()[1]), 0, -1):
+        for columns in (5, 4, 3, 2, 1) if self.legends else ():
             self._replace_legend(ncols=columns)
-            boxes = [legend.get_window_extent() for legend in self.legends]
-            if all(box.width <= _NARROW_WIDTH * self.dpi for box in boxes):
-                return sum(box.height for box in boxes) / self.dpi
+            box = self.legends[0].get_window_extent()
+            if box.width <= _NARROW_WIDTH * self.dpi:
+                return box.height / self.dpi
         return 0.0
 
     def _replace_legend(self, **changes: Any) -> None:
-        for legend in self.legends:
-            legend.remove()
+        if self.legends:
+            self.legends[0].remove()
             args, kwargs = self._legend
             super().legend(*args, **kwargs | changes)
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, dict[str, str]]] | None:
-        """Add the narrow form to what IPython shows; it belongs to the picture, so it is the picture's metadata."""
+        """Add the narrow form to what IPython shows, as metadata of the picture that it belongs to."""
         if NARROW_VARIABLE not in os.environ:
             return None
         with self.narrow():
             return {}, {"image/png": {"narrow": b64encode(self.small_png()).decode("ascii")}}
 
     def small_png(self) -> bytes:
-        """Draw as a PNG of few colours: a third of the bytes, and all that lines on white need."""
+        """Draw as a PNG with a palette: a third of the bytes, and all the colours that lines on white need."""
         self.savefig(drawn := BytesIO(), format="png")
-        Image.open(drawn).convert("RGB").quantize(_COLOURS).save(small := BytesIO(), format="png", optimize=True)
+        Image.open(drawn).convert("RGB").quantize(256).save(small := BytesIO(), format="png", optimize=True)
         return small.getvalue()
 
 
@@ -171,8 +171,8 @@ def new_figure(columns: int = 1, height: float = 3.2) -> tuple[BookFigure, list[
     if columns < 1:
         raise ValueError(f"columns: expected an integer ≥ 1, got {columns}")
     figure = plt.figure(FigureClass=BookFigure, figsize=(7.2, height), layout="constrained")
-    axes = figure.subplots(1, columns, squeeze=False)
-    return figure, list(axes[0])
+    assert isinstance(figure, BookFigure)
+    return figure, list(figure.subplots(1, columns, squeeze=False)[0])
 
 
 def draw_series(

@@ -167,7 +167,7 @@ def plot(result: Result) -> Figure:
         for place, name in zip(places, names, strict=True):
             values = result.array(f"{kind}_{name}")
             row = np.full(len(values), place + shift)
-            axes[0].plot(values, row, color=PALETTE[role], marker=marker, lw=0, alpha=0.6, label=label)
+            axes[0].plot(values, row, color=PALETTE[role], marker=marker, lw=0, alpha=0.8, label=label)
             label = None
     axes[0].set_yticks(places, [LABELS[name] for name in names])
     axes[0].set(xlabel="unseen dates read right", title="At the end")
