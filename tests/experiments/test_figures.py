@@ -1,7 +1,9 @@
-"""Every figure of a stored result: drawn in full, to be told apart and read by everyone, wide and on a phone."""
+"""Figures of stored results: seen and told apart by everyone, wide and on a phone; their texts say their numbers."""
 
+import re
 from collections.abc import Iterator
 from itertools import combinations, pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,20 +16,38 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
-from transformer_book.experiments import REGISTRY, load_result
+from transformer_book.experiments import REGISTRY, Result, load_result
 from transformer_book.plotting import PALETTE, BookFigure
 
-#: Results that exist on a GPU only, or whose figure in the book is the GPU's.
+CHAPTERS = sorted((Path(__file__).resolve().parents[2] / "chapters").glob("*.md"))
+#: Experiments of which the book shows the result of a GPU.
 ON_GPU = {"translation"}
 FIGURES = [(name, plot) for name, module in REGISTRY.items() for plot in vars(module) if plot.startswith("plot")]
+#: (experiment, function) → alternative text of the cell of a chapter that draws it.
+CELL = re.compile(r"    alt: (.+)\n  figure:\n(?:.+\n)+?---\n(?:stored = .+\n)?_ = (\w+)\.(plot\w*)\(stored\)")
+ALTS = {
+    (name, plot): alt
+    for chapter in CHAPTERS
+    for alt, name, plot in CELL.findall(chapter.read_text(encoding="utf-8"))
+}
+NUMBER = re.compile(r"(?<![\w.])\d+(?:[.,]\d+)?(?:e-?\d+)?")
 #: CSS pixels that a figure has on a window of 390, between the page's margins and its own frame (tests/site).
 PHONE = 330
 
 
+def stored(name: str) -> Result:
+    return load_result(name, "cuda" if name in ON_GPU else "cpu")
+
+
 @pytest.fixture(scope="module", params=FIGURES, ids=".".join)
-def figure(request: pytest.FixtureRequest) -> Iterator[BookFigure]:
-    name, plot = request.param
-    figure = getattr(REGISTRY[name], plot)(load_result(name, "cuda" if name in ON_GPU else "cpu"))
+def drawn(request: pytest.FixtureRequest) -> tuple[str, str]:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def figure(drawn: tuple[str, str]) -> Iterator[BookFigure]:
+    name, plot = drawn
+    figure = getattr(REGISTRY[name], plot)(stored(name))
     figure.canvas.draw()
     yield figure
     plt.close(figure)
@@ -124,3 +144,32 @@ def test_a_phone_can_show_it(figure):
             assert box.y1 <= figure.bbox.y1 + 1, text
         boxes = [axis.get_tightbbox() for axis in figure.axes]
         assert all(above.y0 >= below.y1 - 1 for above, below in pairwise(boxes))
+
+
+def known_numbers(name: str, figure: BookFigure) -> np.ndarray:
+    """Give what a figure's alternative text may say: its experiment's settings and verdicts, and what is drawn."""
+    result = stored(name)
+    said = [claim.judge(result).figure for claim in REGISTRY[name].CLAIMS.values()] + [str(result.settings)]
+    said += [text.get_text() for text in texts(figure)]
+    numbers = [float(number.replace(",", "")) for text in said for number in NUMBER.findall(text)]
+    for axis in figure.axes:
+        for line in axis.lines:
+            numbers += [value for value in np.ravel(line.get_xydata()).tolist() if np.isfinite(value)]
+        for bar in axis.patches:
+            if isinstance(bar, Rectangle):
+                numbers += [bar.get_height(), bar.get_width()]
+        for points in axis.collections:
+            numbers += np.ravel(points.get_offsets()).tolist()
+    return np.abs(numbers)
+
+
+def test_numbers_of_the_alternative_text_are_there(drawn, figure):
+    known = known_numbers(drawn[0], figure)
+    for number in NUMBER.findall(ALTS[drawn]):
+        value, decimals = float(number.replace(",", "")), len(number.partition(".")[2])
+        if "e" in number:  # 2.7e-06 to its digits, 1e-06 as an order of magnitude
+            least = 1.02 if "." in number else 10**0.5
+            near = (value / least <= known) & (known <= value * least)
+        else:
+            near = np.abs(np.multiply.outer((1, 100), known) - value) <= 0.51 * 10**-decimals
+        assert near.any(), f"{number} in: {ALTS[drawn]}"
