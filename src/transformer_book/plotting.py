@@ -139,7 +139,7 @@ class BookFigure(Figure):
 
     def small_png(self) -> bytes:
         """Draw as a PNG with a palette: a third of the bytes, and all the colours that lines on white need."""
-        self.savefig(drawn := BytesIO(), format="png")
+        self.savefig(drawn := BytesIO(), format="png", dpi=self.dpi)  # without dpi: as when the figure was made
         Image.open(drawn).convert("RGB").quantize(256).save(small := BytesIO(), format="png", optimize=True)
         return small.getvalue()
 

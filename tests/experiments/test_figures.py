@@ -1,4 +1,4 @@
-"""Figures of stored results: seen and told apart by everyone, wide and on a phone; their texts say their numbers."""
+"""Figures of stored results: seen and told apart by everyone, also on a phone, and told with their numbers."""
 
 import re
 from collections.abc import Iterator

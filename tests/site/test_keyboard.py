@@ -48,7 +48,7 @@ LOOK_AT_FOCUS = """async () => {
 
 
 def walk(page, key, stops):
-    """Press a key until it leads out of the page, or round to where it began; give the stops and what was wrong."""
+    """Press a key until it leads out of the page or round to its beginning; give the stops and what was wrong."""
     numbers, problems = [], []
     for _ in range(len(stops) + 20):
         page.keyboard.press(key)
