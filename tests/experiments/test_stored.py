@@ -642,11 +642,3 @@ def test_claims_are_keyed_by_their_id(name: str) -> None:
     assert REGISTRY[name].CLAIMS
     assert all(key == claim.id for key, claim in REGISTRY[name].CLAIMS.items())
     assert REGISTRY[name].__name__.rpartition(".")[2] == name
-
-
-@pytest.mark.usefixtures("close_figures")
-@pytest.mark.parametrize("name", REGISTRY)
-def test_every_stored_result_can_be_drawn(name: str, tmp_path: Path) -> None:
-    path = tmp_path / "figure.png"
-    REGISTRY[name].plot(load_result(name, device_of(name))).savefig(path)
-    assert path.stat().st_size > 10_000

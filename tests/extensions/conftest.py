@@ -73,7 +73,7 @@ PAGES = {
     "book/figures/square.svg": (
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 100 100" width="900">'
         "<title>square</title><style>.corner { fill: red }</style>"
-        '<rect id="corner" class="corner" width="10" height="10" fill="var(--tb-query, #0b6bcb)"/></svg>'
+        '<rect id="corner" class="corner" width="10" height="10" fill="var(--tb-query, #1064fe)"/></svg>'
     ),
     "src/transformer_book_small.py": "def answer():\n    return 'forty-two'\n",
     "src/transformer_book/small.py": "def answer(): ...\n",

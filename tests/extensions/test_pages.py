@@ -40,7 +40,7 @@ def test_diagrams_stand_in_the_page(page):
     svg = page(CHAPTER).select_one("figure svg")
     assert svg["aria-label"].startswith("A square with one corner marked")
     assert svg["style"] == "max-width: 100px"
-    assert svg.select_one("rect")["fill"] == "var(--tb-query, #0b6bcb)"
+    assert svg.select_one("rect")["fill"] == "var(--tb-query, #1064fe)"
     assert not page(CHAPTER).select("img[src*=square]")
 
 

@@ -67,6 +67,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def site(side_by_side: SideBySide) -> Path:
     """Give the folder of the built book, brought up to date; what has not changed is neither executed nor read."""
+    if os.environ.get("ACCESS_DEV"):
+        return Path(os.environ["ACCESS_DEV"])
     # Without the tests' own setting of threads: what the chapters measure is printed on their pages.
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     with side_by_side.once("site") as to_be_made:
@@ -105,15 +107,15 @@ class Visit:
     page: Page
     complaints: list[str] = field(default_factory=list)
 
-    def serious_violations(self) -> list[str]:
-        """Run axe; describe what it finds serious or critical.
+    def serious_violations(self, within: str | None = None) -> list[str]:
+        """Run axe on the page or on what a selector chooses; describe what it finds serious or critical.
 
         Contrast is by far its slowest rule, so for that one coloured code is thinned out to one token of each
         look: the same token in the same kind of box has the same colours.
         """
-        violations = self._axe(rules={"color-contrast": {"enabled": False}})
+        violations = self._axe(within, rules={"color-contrast": {"enabled": False}})
         thinned = self.page.evaluate_handle(THIN_OUT)
-        violations += self._axe(runOnly=["color-contrast"])
+        violations += self._axe(within, runOnly=["color-contrast"])
         thinned.evaluate("style => style.remove()")
         return [
             f"{violation['id']}: {node['html'][:200]} ({node['failureSummary']})"
@@ -122,9 +124,11 @@ class Visit:
             for node in violation["nodes"]
         ]
 
-    def _axe(self, **options: Any) -> list[dict[str, Any]]:
+    def _axe(self, within: str | None, **options: Any) -> list[dict[str, Any]]:
+        if within and not self.page.locator(within).count():
+            return []
         options |= {"resultTypes": ["violations"], "preload": False}
-        return AXE.run(self.page, options=options).response["violations"]
+        return AXE.run(self.page, context=within, options=options).response["violations"]
 
     def overflow(self) -> list[str]:
         """Name what the window cuts off: wider than it, and in no box that scrolls."""

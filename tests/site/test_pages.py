@@ -3,7 +3,9 @@
 import json
 
 import pytest
+from colours import contrast
 
+NARROW_PIXELS = 648
 FRONT, CHAPTER = "book/intro", "chapters/05_scaled_dot_product"
 
 
@@ -16,6 +18,49 @@ def test_page_is_accessible_and_fits(visit, name, width):
         opened.page.wait_for_function("theme => document.documentElement.dataset.theme === theme", arg=theme)
         found[theme] = opened.serious_violations() + opened.overflow()
     assert found == {"light": [], "dark": []}
+
+
+#: Uses every control of every widget once, and opens what is folded.
+STIR = """() => {
+    for (const box of document.querySelectorAll("main details")) box.open = true;
+    const tell = (e) => ["input", "change"].forEach((type) => e.dispatchEvent(new Event(type, { bubbles: true })));
+    for (const widget of document.querySelectorAll(".tb-widget")) {
+        for (const e of widget.querySelectorAll("input, select, button")) {
+            if (e.disabled || !e.checkVisibility()) continue;
+            if (e.type === "range") e.value = e.value === e.max ? e.min : e.max;
+            if (e.type === "text") e.value = "#";  // what no widget expects: problems are texts, too
+            if (e.tagName === "SELECT") e.selectedIndex = e.options.length - 1;
+            if (["range", "text", "select-one"].includes(e.type)) tell(e);
+            else e.click();
+        }
+    }
+}"""
+
+
+def test_stirred_chapters_stay_accessible(visit, chapter):
+    opened = visit(chapter)
+    opened.page.evaluate(STIR)
+    opened.page.wait_for_timeout(200)  # the live model gives way while it computes
+    found = {}
+    for theme in ("light", "dark"):
+        opened.page.emulate_media(color_scheme=theme)
+        opened.page.wait_for_function("theme => document.documentElement.dataset.theme === theme", arg=theme)
+        found[theme] = opened.serious_violations(within="main details, .tb-widget")
+    assert found == {"light": [], "dark": []}
+
+
+def test_menus_and_search_are_accessible_while_open(visit):
+    opened = visit(CHAPTER)
+    for menu in opened.page.locator(".article-header-buttons .dropdown-toggle").all():
+        menu.click()
+        assert opened.serious_violations(within=".bd-header-article") == []
+    opened.page.keyboard.press("Escape")
+    opened.page.keyboard.press("Control+k")
+    opened.page.locator("#pst-search-dialog input[type=search]").fill("softmax")
+    assert opened.serious_violations(within="#pst-search-dialog") == []
+    opened.page.keyboard.press("Enter")
+    opened.page.locator("ul.search a").first.wait_for()
+    assert opened.serious_violations(within="#search-results") == []
 
 
 def test_formulas_show(visit, name):
@@ -66,17 +111,82 @@ def test_theme_can_be_switched_by_hand(visit):
     assert len(colours) == 2
 
 
-def test_diagrams_follow_the_theme(visit, chapter):
+#: Texts and lines of the diagrams: what kind, what they say, their colour, and that of what lies behind.
+DIAGRAM_PARTS = """() => {
+    const clear = (colour) => colour === "none" || /, 0\\)$/.test(colour);
+    const paper = getComputedStyle(document.documentElement).getPropertyValue("--tb-paper").trim();
+    const behind = (x, y, self) => {
+        for (const e of document.elementsFromPoint(x, y)) {
+            if (!e.closest("svg.tb-figure")) break;
+            if (e === self || self.contains(e) || e.matches("svg, text, tspan")) continue;
+            const { fill, fillOpacity } = getComputedStyle(e);
+            if (!clear(fill) && fillOpacity === "1") return fill;
+        }
+        return paper;
+    };
+    const parts = [];
+    for (const svg of document.querySelectorAll("svg.tb-figure")) {
+        if (!svg.checkVisibility()) continue;
+        svg.scrollIntoView({ block: "center" });
+        for (const e of svg.querySelectorAll("text, tspan")) {
+            const own = [...e.childNodes].filter((n) => n.nodeType === 3 && n.textContent.trim());
+            if (!own.length) continue;
+            const range = document.createRange();
+            range.selectNodeContents(own[0]);
+            const box = range.getBoundingClientRect();
+            const { fill, opacity } = getComputedStyle(e);
+            const under = behind(box.x + box.width / 2, box.y + box.height / 2, e);
+            parts.push(["text", svg.id, own[0].textContent.trim(), fill, under, opacity]);
+        }
+        for (const e of svg.querySelectorAll("path, line, polyline, rect, circle, ellipse, polygon")) {
+            if (e.closest("defs, marker, clipPath, pattern")) continue;
+            const { stroke, opacity, strokeOpacity } = getComputedStyle(e);
+            if (clear(stroke) || e.outerHTML.includes("stroke:var(--tb-paper")) continue;  // a gap, not a line
+            const strength = String(opacity * strokeOpacity);
+            parts.push(["line", svg.id, e.outerHTML.slice(0, 120), stroke, paper, strength]);
+        }
+    }
+    return parts;
+}"""
+
+
+def test_diagrams_follow_the_theme_and_can_be_seen_in_both(visit, chapter):
     opened = visit(chapter)
-    read = """() => [...document.querySelectorAll("svg.tb-figure")].map((svg) =>
-        [...new Set([...svg.querySelectorAll("*")].flatMap((e) =>
-            [getComputedStyle(e).fill, getComputedStyle(e).stroke]))].join())"""
-    light = opened.page.evaluate(read)
-    opened.page.emulate_media(color_scheme="dark")
-    opened.page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
-    dark = opened.page.evaluate(read)
-    assert light
-    assert all(one != other for one, other in zip(light, dark, strict=True))
+    shown = {}
+    for theme in ("light", "dark"):
+        opened.page.emulate_media(color_scheme=theme)
+        opened.page.wait_for_function("theme => document.documentElement.dataset.theme === theme", arg=theme)
+        shown[theme] = opened.page.evaluate(DIAGRAM_PARTS)
+    assert shown["light"]
+    used = {theme: [(part[1], part[3]) for part in parts] for theme, parts in shown.items()}
+    for diagram in {name for name, _ in used["light"]}:
+        light, dark = ({colour for name, colour in used[theme] if name == diagram} for theme in used)
+        assert light != dark, diagram
+    faint = [
+        (theme, round(contrast(colour, behind), 2), *part[:3])
+        for theme, parts in shown.items()
+        for part in parts
+        for kind, _, _, colour, behind, opacity in [part]
+        if opacity != "1" or contrast(colour, behind) < (4.5 if kind == "text" else 3)
+    ]
+    assert faint == []
+
+
+def test_figures_are_wide_on_a_screen_and_narrow_on_a_phone(visit, site, chapter):
+    page = visit(chapter).page
+    read = """async () => {
+        const images = [...document.querySelectorAll(".cell_output img")];
+        for (const image of images) { image.loading = "eager"; await image.decode(); }
+        return images.map((image) => [image.currentSrc, image.naturalWidth, image.getBoundingClientRect().width]);
+    }"""
+    wide = page.evaluate(read)
+    page.set_viewport_size({"width": 390, "height": 900})
+    narrow = page.evaluate(read)
+    assert wide
+    for (source, natural, _), (on_phone, pixels, width) in zip(wide, narrow, strict=True):
+        assert source != on_phone
+        assert natural > pixels == NARROW_PIXELS
+        assert width >= 330  # of which tests/experiments/test_figures.py computes the size of the letters
 
 
 @pytest.mark.parametrize(

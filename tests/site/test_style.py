@@ -1,9 +1,13 @@
-"""The book's colours: enough contrast on the page and on the soft fills, in both themes."""
+"""The book's colours in both themes: enough contrast on the page and on the soft fills, for all kinds of sight."""
 
 import re
+from itertools import combinations
 from pathlib import Path
 
 import pytest
+from colours import SIGHTS, contrast, difference
+
+from transformer_book.plotting import PALETTE
 
 CSS = Path(__file__).resolve().parents[2] / "book" / "style" / "theme.css"
 HUES = ("query", "key", "value", "weight", "accent", "muted")
@@ -14,17 +18,6 @@ def colours(selector):
     return dict(re.findall(r"--tb-([\w-]+): (#[0-9a-f]{6});", block[1]))
 
 
-def luminance(colour):
-    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    red, green, blue = (c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
-def contrast(one, other):
-    lighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
-    return (lighter + 0.05) / (darker + 0.05)
-
-
 @pytest.mark.parametrize("selector", ["html", 'html[data-theme="dark"]'])
 def test_text_colours_can_be_read(selector):
     theme = colours(selector)
@@ -33,7 +26,20 @@ def test_text_colours_can_be_read(selector):
     for hue in HUES:
         assert contrast(theme[hue], theme["paper"]) >= 4.5, hue
         assert contrast(theme["ink"], theme[f"{hue}-soft"]) >= 7, hue
-        assert contrast(theme[hue], theme[f"{hue}-soft"]) >= 4, hue
+        assert contrast(theme[hue], theme[f"{hue}-soft"]) >= 4.5, hue
+
+
+@pytest.mark.parametrize("selector", ["html", 'html[data-theme="dark"]'])
+@pytest.mark.parametrize("sight", SIGHTS)
+def test_colours_are_told_apart_by_everyone(selector, sight):
+    theme = colours(selector)
+    for one, other in combinations(HUES, 2):
+        assert difference(theme[one], theme[other], sight) >= 11, (one, other)
+
+
+def test_figures_of_both_kinds_have_the_same_colours():
+    light = colours("html")
+    assert {hue: light[hue] for hue in HUES} == PALETTE
 
 
 def test_both_themes_define_the_same_colours():

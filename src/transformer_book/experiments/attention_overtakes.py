@@ -170,9 +170,9 @@ def plot(result: Result) -> Figure:
     for i, (axis, width) in enumerate(zip(axes, widths, strict=True)):
         counted = [counted_ratio(n, width) for n in lengths]
         axis.plot(lengths, counted, color=PALETTE["muted"], linestyle="--", label="operations")
-        for way, (role, marker, label) in WAYS.items():
+        for (way, (role, marker, label)), line in zip(WAYS.items(), (":", "-."), strict=True):
             roofline = result.mean(f"roofline_{way}")[i]
-            axis.plot(lengths, roofline, color=PALETTE[role], linestyle=":", label=f"{label}, roofline")
+            axis.plot(lengths, roofline, color=PALETTE[role], linestyle=line, label=f"{label}, roofline")
             values = result.array(f"ratio_{way}")[:, i]
             draw_series(axis, lengths, values.mean(axis=0), half_width(values), role, marker, f"{label}, measured")
         axis.axhline(1, color=PALETTE["muted"], linewidth=0.8)
@@ -205,10 +205,10 @@ def plot_growth(result: Result, width: int = 128) -> Figure:
         "kept for the gradient, explicit": [activation_bytes(sizes, load) for load in loads],
         "kept for the gradient, fused": [activation_bytes(sizes, load, fused=True) for load in loads],
     }
-    styles = (("muted", "-"), ("key", "o"), ("query", "-"), ("weight", "-"), ("accent", "-"), ("value", "x"))
-    figure, axes = new_figure(2, height=4.0)
+    styles = (("muted", "-."), ("key", "o"), ("query", "-"), ("weight", "s-"), ("accent", "D--"), ("value", "x"))
+    figure, axes = new_figure(2, height=4.8)
     for (label, values), (role, line) in zip(curves.items(), styles, strict=True):
-        axes[0].plot(lengths, np.array(values) / values[0], line, color=PALETTE[role], markersize=7, label=label)
+        axes[0].plot(lengths, np.array(values) / values[0], line, color=PALETTE[role], markersize=6, label=label)
     timed = (("explicit", "accent", "o"), ("fused", "value", "s"), ("feed_forward", "query", "^"))
     for name, role, marker in timed:
         label = "feed-forward" if name == "feed_forward" else f"attention, {name}"
@@ -221,7 +221,7 @@ def plot_growth(result: Result, width: int = 128) -> Figure:
         axis.set(xscale="log", yscale="log", xlabel="length")
         axis.set_xticks(lengths[::2], [str(n) for n in lengths[::2]])
         axis.minorticks_off()
-        axis.legend(fontsize=8)
+        axis.legend(loc="upper center", bbox_to_anchor=(0.4, -0.17))
     axes[0].set(title="Computed", ylabel=f"times what it is at {lengths[0]}")
     axes[1].set(title="Time, measured")
     return figure

@@ -103,7 +103,7 @@ def plot(result: Result) -> Figure:
     """Losses of both trainings, one on the other, and examples per second."""
     figure, axes = new_figure(2, height=3.2)
     losses = result.array("losses")[0]  # of the first seed: (processes, steps)
-    axes[0].plot(losses[0], color=PALETTE["query"], linewidth=4, alpha=0.4, label="one process")
+    axes[0].plot(losses[0], color=PALETTE["query"], linewidth=5, alpha=0.75, label="one process")
     axes[0].plot(losses[1], color=PALETTE["key"], linestyle="--", label="two processes")
     axes[0].set(title="The same losses", xlabel="step", ylabel="nats per character")
     axes[0].legend()

@@ -182,7 +182,7 @@ def plot(result: Result) -> Figure:
         curve, spread = result.mean(f"curve_{name}"), result.half_width(f"curve_{name}")
         draw_series(axes[0], looks, curve, spread, role, marker, label)
         wrong = 1e3 * (1 - result.array(f"exact_{name}"))
-        axes[1].plot(np.full(len(wrong), place), wrong, color=PALETTE[role], marker=marker, lw=0, alpha=0.7)
+        axes[1].plot(np.full(len(wrong), place), wrong, color=PALETTE[role], marker=marker, lw=0, alpha=0.8)
     axes[0].set(xlabel="training step", ylabel="validation dates read right", title="On the way")
     axes[1].set_xticks(range(len(NAMES)), [MODELS[name][2].replace(" with ", "\nwith ") for name in NAMES])
     axes[1].set(ylabel="misread of 1,000 unseen dates", title="At the end", xlim=(-0.5, len(NAMES) - 0.5))

@@ -113,7 +113,7 @@ def plot(result: Result) -> Figure:
     figure, axes = new_figure(2, height=3.4)
     for kind, role, marker in zip(KINDS, ROLES, MARKERS, strict=False):
         counted, formula = result.array(f"counted_{kind}").ravel(), result.array(f"formula_{kind}").ravel()
-        axes[0].loglog(formula, counted, lw=0, marker=marker, color=PALETTE[role], alpha=0.7, label=kind)
+        axes[0].loglog(formula, counted, lw=0, marker=marker, color=PALETTE[role], alpha=0.8, label=kind)
     axes[0].axline((1e5, 1e5), (1e6, 1e6), color=PALETTE["muted"], linestyle=":", linewidth=1)
     axes[0].set(xlabel="by formula", ylabel="counted by torch", title="Operations")
     axes[0].legend()
@@ -123,7 +123,7 @@ def plot(result: Result) -> Figure:
         lw=0,
         marker=MARKERS[0],
         color=PALETTE["value"],
-        alpha=0.7,
+        alpha=0.8,
     )
     axes[1].axline((1e4, 1e4), (1e5, 1e5), color=PALETTE["muted"], linestyle=":", linewidth=1)
     axes[1].set(xlabel="by formula", ylabel="counted in the module", title="Parameters")

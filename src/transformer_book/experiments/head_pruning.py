@@ -213,7 +213,7 @@ def plot(result: Result) -> Figure:
     rise = np.sort(result.array("rise"), axis=1)[:, ::-1]  # (seeds, heads)
     places = np.arange(1, total + 1)
     for values in rise:
-        axes[1].plot(places, values.clip(1e-5), color=PALETTE["query"], marker=".", lw=0.8, alpha=0.7)
+        axes[1].plot(places, values.clip(1e-5), color=PALETTE["query"], marker=".", lw=0.8, alpha=0.8)
     axes[1].set(
         yscale="log", xlabel="head, the dearest first", ylabel="rise of the loss, nats", title="Each alone"
     )

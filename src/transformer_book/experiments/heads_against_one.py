@@ -82,7 +82,7 @@ def plot(result: Result) -> Figure:
     )
     seeds = result.values["exact"]
     for values in seeds:
-        axes[1].plot(places, values, color=PALETTE["muted"], marker=".", lw=0, alpha=0.7)
+        axes[1].plot(places, values, color=PALETTE["muted"], marker=".", lw=0, alpha=0.8)
     axes[1].set_xticks(places, [str(h) for h in heads])
     axes[1].set(xlabel="heads", ylabel="unseen dates read right", title=f"After {steps:,} steps")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(heads))

@@ -254,7 +254,7 @@ def plot(result: Result) -> Figure:
                     color=PALETTE[role],
                     marker=marker,
                     lw=0,
-                    alpha=0.6,
+                    alpha=0.8,
                     label=None if place else label,
                 )
     axes[1].set_yticks(range(len(places)), places)

@@ -12,7 +12,7 @@ from transformer_book.cost import NUMBER_BYTES, Load, Sizes, activation_bytes, c
 from transformer_book.device import CPU
 from transformer_book.experiments._cost import held_bytes
 from transformer_book.experiments._result import Claim, Result, Verdict, run_seeds
-from transformer_book.plotting import MARKERS, PALETTE, figure_style, new_figure
+from transformer_book.plotting import PALETTE, figure_style, new_figure
 from transformer_book.training import masked_cross_entropy, new_model
 from transformer_book.transformer import Cache, Transformer, TransformerConfig
 
@@ -145,12 +145,12 @@ def measure(
 @figure_style()
 def plot(result: Result) -> Figure:
     """Memory of the cache by tokens written, and of what is kept for the gradient by length."""
-    figure, axes = new_figure(2, height=3.6)
+    figure, axes = new_figure(2, height=4.4)
     written, lengths = result.settings["written"], result.settings["lengths"]
-    for name, role, marker in zip(TYPES, ("query", "key"), MARKERS, strict=False):
-        axes[0].plot(
-            written, result.mean(f"predicted_{name}") / 2**20, color=PALETTE[role], label=f"{name}, predicted"
-        )
+    looks = (("query", "o", "x", "-"), ("key", "s", "+", "--"))
+    for name, (role, marker, cross, line) in zip(TYPES, looks, strict=True):
+        predicted = result.mean(f"predicted_{name}") / 2**20
+        axes[0].plot(written, predicted, color=PALETTE[role], linestyle=line, label=f"{name}, predicted")
         axes[0].plot(
             written,
             result.mean(f"cache_{name}") / 2**20,
@@ -163,21 +163,21 @@ def plot(result: Result) -> Figure:
             written,
             result.mean(f"allocated_{name}") / 2**20,
             color=PALETTE[role],
-            marker="x",
+            marker=cross,
             lw=0,
             markersize=7,
             label="allocated",
         )
     axes[0].set(title="Cache", xlabel="tokens written", ylabel="MiB", ylim=(0, None))
     axes[0].set_xticks(written, [str(n) for n in written])
-    axes[0].legend(fontsize=8)
+    axes[0].legend(loc="upper center", bbox_to_anchor=(0.4, -0.17))
     kept, scores = result.mean("kept") / 2**20, result.mean("scores") / 2**20
     axes[1].plot(lengths, result.mean("kept_predicted") / 2**20, color=PALETTE["weight"], label="all, predicted")
     axes[1].plot(lengths, kept, color=PALETTE["weight"], marker="o", lw=0, label="all, measured")
     axes[1].plot(lengths, scores, color=PALETTE["accent"], linestyle="--", label="of it scores")
     axes[1].set(title="Kept for the gradient", xlabel="length", ylabel="MiB", ylim=(0, None))
     axes[1].set_xticks(lengths, [str(n) for n in lengths])
-    axes[1].legend(fontsize=8)
+    axes[1].legend(loc="upper center", bbox_to_anchor=(0.4, -0.17))
     return figure
 
 

@@ -49,9 +49,9 @@ BOUNDS = {
 _LABELS = {
     "minilm": "MiniLM: states",
     "smollm2": "SmolLM2: logits",
-    "smollm2_cache": "SmolLM2: logits, cache or not",
+    "smollm2_cache": "SmolLM2: logits,\ncache or not",
     "whisper": "Whisper: logits",
-    "whisper_spectra": "Whisper: log-mel spectra",
+    "whisper_spectra": "Whisper: spectra",
 }
 
 
@@ -181,9 +181,9 @@ def plot(result: Result) -> Figure:
     axis.scatter(
         list(BOUNDS.values()), range(len(BOUNDS)), color=PALETTE["value"], marker="|", s=300, label="bound"
     )
-    axis.set(xscale="log", xlabel="largest absolute difference", ylim=(len(BOUNDS) - 0.5, -0.5))
+    axis.set(xscale="log", title="Largest difference", ylim=(len(BOUNDS) - 0.5, -0.5))
     axis.set_yticks(range(len(BOUNDS)), [_LABELS[name] for name in BOUNDS])
-    axis.legend(loc="center left")
+    figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 

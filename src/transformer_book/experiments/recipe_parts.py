@@ -167,7 +167,7 @@ def plot(result: Result) -> Figure:
         for place, name in zip(places, names, strict=True):
             values = result.array(f"{kind}_{name}")
             row = np.full(len(values), place + shift)
-            axes[0].plot(values, row, color=PALETTE[role], marker=marker, lw=0, alpha=0.6, label=label)
+            axes[0].plot(values, row, color=PALETTE[role], marker=marker, lw=0, alpha=0.8, label=label)
             label = None
     axes[0].set_yticks(places, [LABELS[name] for name in names])
     axes[0].set(xlabel="unseen dates read right", title="At the end")
@@ -179,7 +179,7 @@ def plot(result: Result) -> Figure:
             curve = result.mean(f"curve_{name}")
             axes[1].plot(looks, curve, color=PALETTE[role], marker=marker, markevery=4, lw=1.2, label=LABELS[name])
     axes[1].set(xlabel="training step", ylabel="validation dates read right", title="On the way")
-    axes[0].legend(loc="upper left")
+    axes[0].legend(loc="upper center", bbox_to_anchor=(0.3, -0.2))
     figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 

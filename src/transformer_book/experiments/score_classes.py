@@ -166,7 +166,8 @@ def plot(result: Result) -> Figure:
         if name == "additive":
             draw_series(axes[1], hidden, mean, spread, role, marker, label)
         elif name != "scaled_dot":  # the same as dot: the largest score is the same
-            axes[1].axhline(float(mean), color=PALETTE[role], ls="--", label=label)
+            line = "--" if name == "dot" else ":"
+            axes[1].axhline(float(mean), color=PALETTE[role], ls=line, label=label)
     axes[1].set_xscale("log", base=2)
     axes[1].set_xticks(hidden, [str(wide) for wide in hidden])
     axes[1].set(xlabel="hidden width of the additive score", ylabel="partner found", ylim=(0, 1.08))

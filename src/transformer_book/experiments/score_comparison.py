@@ -107,7 +107,7 @@ def plot(result: Result) -> Figure:
         color = PALETTE[role]
         axes[0].plot(ends, result.mean(f"loss_{name}"), color=color, marker=marker, markevery=4, label=label)
         exact = result.array(f"exact_{name}")
-        axes[1].plot(np.full(len(exact), place), exact, color=color, marker=marker, lw=0, alpha=0.6)
+        axes[1].plot(np.full(len(exact), place), exact, color=color, marker=marker, lw=0, alpha=0.8)
         spread = result.half_width(f"exact_{name}")
         axes[1].errorbar(place + 0.25, exact.mean(), yerr=spread, color=color, marker="_", capsize=3)
         mib = result.mean(f"bytes_{name}") / 2**20

@@ -114,11 +114,11 @@ def plot(result: Result) -> Figure:
             1e3 * part for part in (result.mean(f"seconds_{name}"), result.half_width(f"seconds_{name}"))
         )
         draw_series(axis, lengths, mean, spread, ROLES[name], marker, LABELS[name])
-    axis.set(xscale="log", yscale="log", xlabel="length of a sequence (steps that wait for one another)")
+    axis.set(xscale="log", yscale="log", xlabel="length (steps that wait for one another)")
     axis.set_ylabel(f"milliseconds for {result.settings['tokens']} tokens")
     axis.set_xticks(lengths, [str(length) for length in lengths])
     axis.minorticks_off()
-    axis.legend()
+    figure.legend(loc="outside lower center", ncols=3)
     return figure
 
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from transformer_book.widgets.live_transformer import Reading
 
 WIDE, LINE_AT, BARS_AT = 640, 210, 250
-INK, MUTED, LINE, WEIGHT, ACCENT = "#1b1f24", "#57606a", "#8c959f", "#8250df", "#bf3989"
+INK, MUTED, LINE, WEIGHT, ACCENT = "#1b1f24", "#485054", "#8c959f", "#66228a", "#af4c8b"
 LEAST = 0.08  # a weight that is drawn, a probability that is printed
 
 PICTURE_ALT = (

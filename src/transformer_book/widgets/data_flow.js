@@ -233,7 +233,7 @@ function render({ model, el }) {
     what.textContent = sentence;
     caption.textContent = kind === "probabilities"
       ? "One row per character written, one column per symbol; the stronger the colour, the more probable."
-      : `One row per ${encoder ? "character read" : "character written"}, one column per ${kind === "logits" ? "symbol" : "coordinate"}; blue positive, orange with a notch negative. Framed: the position followed.`;
+      : `One row per ${encoder ? "character read" : "character written"}, one column per ${kind === "logits" ? "symbol" : "coordinate"}; blue positive, warm with a notch negative. Framed: the position followed.`;
     const followed = `position ${at + 1}, which ${encoder ? "reads" : "writes"} “${labels[at]}”`;
     let result;
     if (kind === "logits" || kind === "probabilities") {

@@ -149,7 +149,7 @@ function render({ model, el }) {
       panel("beam", make("p", { class: "tb-live-title" }, "The beam"), make("div", { class: "tb-controls" }, control("size", beam), control("length penalty α", penalty, penaltyText)), tree, beginnings),
       panel("heads", make("p", { class: "tb-live-title" }, "Where every head looks"), make("p", { class: "tb-muted" }, "One row of pictures for each layer; choose a head to see it large."), mapBlocks),
       panel("pinned", largeTitle, looks, picture),
-      panel("residual", make("p", { class: "tb-live-title" }, "The residual stream"), make("p", { class: "tb-muted" }, "One strip a stop, one cell a coordinate; blue positive, orange negative. “Says”: what the model would write if it stopped there."), make("div", { class: "tb-live-halves" }, encoderStream.node, decoderStream.node)),
+      panel("residual", make("p", { class: "tb-live-title" }, "The residual stream"), make("p", { class: "tb-muted" }, "One strip a stop, one cell a coordinate; blue positive, warm negative. “Says”: what the model would write if it stopped there."), make("div", { class: "tb-live-halves" }, encoderStream.node, decoderStream.node)),
     ),
   );
   const root = make(
