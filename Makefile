@@ -8,8 +8,6 @@ export PYTHON ?= python3
 export PYTHONNOUSERSITE = 1
 export JUPYTER_PREFER_ENV_PATH = 1
 export JUPYTER_PLATFORM_DIRS = 1
-# Two builds at once would write the same files; the second waits.
-LOCK := $(if $(shell command -v flock),flock --close Makefile)
 
 .DEFAULT_GOAL := help
 
@@ -23,7 +21,7 @@ environment: ## Install what the book needs into .venv (every other target does 
 
 .PHONY: book
 book: environment ## Execute every chapter and build the book, warnings as errors
-	@$(LOCK) $(BIN)/jupyter-book build --warningiserror --nitpick --keep-going .
+	@$(BIN)/jupyter-book build --warningiserror --nitpick --keep-going .
 	@echo "Open $(CURDIR)/_build/html/index.html"
 
 .PHONY: test
