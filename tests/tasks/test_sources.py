@@ -522,7 +522,7 @@ def test_a_source_archive_comes_from_the_index_that_pip_is_configured_for(
 
 
 def test_a_cell_that_fetches_shows_nothing_of_it(archives: Index, kept: Path) -> None:
-    """A bar would be an output that the notebook has at one time and not at another, and a widget without a page."""
+    """A bar would be an output that a notebook has the first time only, and a widget that no page can show."""
     cell = v4.new_code_cell(f"from transformer_book.tasks.sources import *\n_ = fetch({TINY_SDIST!r})")
     with Kernel() as kernel:
         kernel.run(cell)
