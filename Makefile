@@ -59,6 +59,22 @@ serve: environment ## Serve the book on http://127.0.0.1:8000 (or PORT=…) and 
 colab: environment ## Run every notebook in an environment with Colab's versions
 	@COLAB_CHAPTERS=all $(BIN)/python -m pytest -m colab tests/colab
 
+.PHONY: oldest
+oldest: ## Test the package with the oldest versions that it allows (needs uv)
+	@bash tools/versions.sh oldest
+
+.PHONY: newest
+newest: ## Test the package and the notebooks with the newest versions (needs uv)
+	@bash tools/versions.sh newest
+
+.PHONY: escape
+escape: environment ## Build the book by the newest plain Sphinx, without Jupyter Book, into _build/escape
+	@$(BIN)/python tools/escape.py escape
+
+.PHONY: links
+links: environment ## Ask for every address in the book (needs the network)
+	@$(BIN)/python tools/escape.py links
+
 .PHONY: constraints
 constraints: environment ## Write constraints.txt from what is installed
 	@$(BIN)/python tools/constraints.py
