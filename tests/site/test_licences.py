@@ -18,7 +18,7 @@ MADE = (
     "searchindex.js",
     "objects.inv",
 )
-MADE += (".buildinfo", "sitemap.xml", "robots.txt")
+MADE += ("searchindex.js", ".buildinfo", "sitemap.xml", "robots.txt")
 #: Words that a licence's text must have; what one licence calls for, one of an entry's texts has.
 WORDS = {
     "MIT": "Permission is hereby granted, free of charge",
