@@ -8,8 +8,6 @@ export PYTHON ?= python3
 export PYTHONNOUSERSITE = 1
 export JUPYTER_PREFER_ENV_PATH = 1
 export JUPYTER_PLATFORM_DIRS = 1
-# Two builds at once would write the same files; the second waits.
-LOCK := $(if $(shell command -v flock),flock --close Makefile)
 
 .DEFAULT_GOAL := help
 
@@ -23,7 +21,7 @@ environment: ## Install what the book needs into .venv (every other target does 
 
 .PHONY: book
 book: environment ## Execute every chapter and build the book, warnings as errors
-	@$(LOCK) $(BIN)/jupyter-book build --warningiserror --nitpick --keep-going .
+	@$(BIN)/jupyter-book build --warningiserror --nitpick --keep-going .
 	@echo "Open $(CURDIR)/_build/html/index.html"
 
 .PHONY: test
@@ -60,6 +58,22 @@ serve: environment ## Serve the book on http://127.0.0.1:8000 (or PORT=…) and 
 .PHONY: colab
 colab: environment ## Run every notebook in an environment with Colab's versions
 	@COLAB_CHAPTERS=all $(BIN)/python -m pytest -m colab tests/colab
+
+.PHONY: oldest
+oldest: ## Test the package with the oldest versions that it allows (needs uv)
+	@bash tools/versions.sh oldest
+
+.PHONY: newest
+newest: ## Test the package and the notebooks with the newest versions (needs uv)
+	@bash tools/versions.sh newest
+
+.PHONY: escape
+escape: environment ## Build the book by the newest plain Sphinx, without Jupyter Book, into _build/escape
+	@$(BIN)/python tools/escape.py escape
+
+.PHONY: links
+links: environment ## Ask for every address in the book (needs the network)
+	@$(BIN)/python tools/escape.py links
 
 .PHONY: constraints
 constraints: environment ## Write constraints.txt from what is installed

@@ -27,12 +27,27 @@ ready && exit
 if ! made_here; then
   "$python" -c 'import ensurepip, venv' 2>/dev/null ||
     fail "Python $version has no venv; on Debian, apt-get install python3-venv"
-  "$python" -m venv --clear .venv
+  if ! "$python" -m venv --clear .venv; then
+    # A full disk is what it does not name.
+    head -c 1M /dev/zero 2>/dev/null >.venv/.room || fail "Making .venv: the disk is full. The next make begins anew."
+    fail "Making .venv: Python says above what stopped it. The next make begins anew."
+  fi
   echo "$home" >.venv/.home
 fi
 rm -f .venv/.ready
 echo "Installing into .venv: a few minutes the first time"
 quiet=()
 [[ -t 1 ]] || quiet=(--quiet) # a person sees the progress, a log does not need it
-.venv/bin/python -m pip install --disable-pip-version-check "${quiet[@]}" --requirement requirements.txt
+# What pip complains of is shown and kept, to end in one line that says what is the matter.
+exec 3>&1
+if ! complaints=$(.venv/bin/python -m pip install --disable-pip-version-check "${quiet[@]}" \
+  --requirement requirements.txt 2>&1 >&3 3>&- | tee -a /dev/stderr); then
+  case $complaints in
+    *"No space left on device"*) reason="the disk is full" ;;
+    *NewConnectionError* | *NameResolutionError* | *ConnectTimeoutError* | *ProxyError*)
+      reason="there is no connection to the package index" ;;
+    *) reason="pip says above what stopped it" ;;
+  esac
+  fail "Installing into .venv: $reason. The next make goes on from here."
+fi
 echo "$state" >.venv/.ready

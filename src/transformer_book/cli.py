@@ -2,6 +2,7 @@
 
 import argparse
 import inspect
+import io
 import multiprocessing
 import random
 import shlex
@@ -94,6 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 when done and every claim holds, 1 when a claim does not hold, a training diverges or a source cannot be
         had, 130 when interrupted. Wrong use exits with 2 and one line that says what was expected.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal without "·" or "é" shows \xb7 or \xe9
+        sys.stdout.reconfigure(errors="backslashreplace")
     parser = _build_parser()
     words = sys.argv[1:] if arguments is None else arguments
     options = parser.parse_args(words, argparse.Namespace(words=words))

@@ -108,18 +108,23 @@ class SmallBook:
         log = self.root / "executions.txt"
         return len(log.read_text().splitlines()) if log.exists() else 0
 
-    def build(self, *options: str) -> subprocess.CompletedProcess[str]:
-        """Run ``jupyter-book build .`` as a reader would type it."""
-        return subprocess.run(
+    def start(self, *options: str, **environment: str) -> subprocess.Popen[str]:
+        """Begin ``jupyter-book build .`` as a reader would type it."""
+        return subprocess.Popen(
             [Path(sys.executable).with_name("jupyter-book"), "build", *options, "."],
             cwd=self.root,
-            env={**os.environ, "JUPYTER_PLATFORM_DIRS": "1", "NO_COLOR": "1"},
+            env={**os.environ, "JUPYTER_PLATFORM_DIRS": "1", "NO_COLOR": "1", **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
-            check=False,
+            encoding="utf-8",
+            errors="replace",
         )
+
+    def build(self, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run ``jupyter-book build .`` to its end."""
+        with self.start(*options, **environment) as process:
+            said, _ = process.communicate(timeout=300)
+        return subprocess.CompletedProcess(process.args, process.returncode, said)
 
     def write_toc(self, *pages: str) -> None:
         toc = {"format": "jb-book", "root": "book/intro", "chapters": [{"file": page} for page in pages]}
@@ -165,7 +170,7 @@ def make_book(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], SmallBoo
     """Return a function that lays out a small book with the real configuration, extensions and styles."""
 
     def make() -> SmallBook:
-        book = SmallBook(tmp_path_factory.mktemp("book"))
+        book = SmallBook(tmp_path_factory.mktemp("a small book"))  # a path with spaces
         shutil.copy(ROOT / "_config.yml", book.root)
         for folder in ("extensions", "katex", "style", "templates"):
             ignored = shutil.ignore_patterns("__pycache__")

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nbformat import v4
+from notebooks.execute import Kernel
 
 from transformer_book.tasks import sources
 from transformer_book.tasks.sources import SOURCES, Source, SourceError, cache_folder, fetch
@@ -517,6 +519,15 @@ def test_a_source_archive_comes_from_the_index_that_pip_is_configured_for(
     assert only_file(cache_folder()) == kept
     assert archives.requests == ["/simple/tiny-data/", f"/files/{TINY_SDIST.archive}"]
     assert capsys.readouterr() == ("", "")  # a progress bar is for terminals
+
+
+def test_a_cell_that_fetches_shows_nothing_of_it(archives: Index, kept: Path) -> None:
+    """A bar would be an output that a notebook has the first time only, and a widget that no page can show."""
+    cell = v4.new_code_cell(f"from transformer_book.tasks.sources import *\n_ = fetch({TINY_SDIST!r})")
+    with Kernel() as kernel:
+        kernel.run(cell)
+    assert cell.outputs == []
+    assert kept.read_bytes() == WORDS
 
 
 def test_a_source_archive_from_a_folder(kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

