@@ -8,6 +8,7 @@ from pathlib import Path
 
 from notebooks.book import Book
 from notebooks.errors import ProblemError
+
 from takeaway import epub, pdf
 from takeaway.browser import Camera, browser
 from takeaway.errors import TakeawayError

@@ -88,7 +88,7 @@ class Camera:
             self._page.goto((self._html / f"{name}.html").absolute().as_uri())
             self._name = name
         try:
-            self._page.locator(f'.tb-widget >> nth={number}').and_(
+            self._page.locator(f".tb-widget >> nth={number}").and_(
                 self._page.locator('[data-tb-mounted="true"]')
             ).wait_for(timeout=30_000)
         except Error:

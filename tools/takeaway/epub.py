@@ -51,14 +51,14 @@ _ABILITIES = {
     ),
     "accessibilityHazard": ("none",),
     "accessibilitySummary": (
-        "Every figure has an alternative text, every formula is MathML, and widgets are pictures described in words.",
+        "Every figure has an alternative text, formulas are MathML, and widgets are pictures described in words.",
     ),
 }
 
 
 def pages_of(volume: Volume) -> Iterator[tuple[str, str]]:
     """Write every page as XHTML; yield the file's name and its text."""
-    homes = {str(element["id"]): page for page in volume.pages for element in [page.body, *page.body.select("[id]")]}
+    homes = {name: page for page in volume.pages for name in page.ids()}
     for page in volume.pages:
         for link in page.body.select('a[href^="#"]'):
             target = str(link["href"])[1:]
@@ -129,10 +129,12 @@ def package(volume: Volume, files: dict[str, bytes], modified: datetime) -> str:
     """Describe the book and list its files: those of the pages in reading order."""
     site = volume.book.page_url(volume.book.root / "index.md").removesuffix("index.html")
     abilities = "".join(
-        f'<meta property="schema:{name}">{value}</meta>\n' for name, values in _ABILITIES.items() for value in values
+        f'<meta property="schema:{name}">{value}</meta>\n'
+        for name, values in _ABILITIES.items()
+        for value in values
     )
     items = "".join(
-        f'<item id="{_id(name)}" href="{name}" media-type="{_TYPES[Path(name).suffix]}"{_properties(name, data)}/>\n'
+        f'<item id="{_id(name)}" href="{name}"{_properties(name, data)} media-type="{_TYPES[Path(name).suffix]}"/>'
         for name, data in files.items()
     )
     spine = ["cover.xhtml", "nav.xhtml", *(f"{page.slug}.xhtml" for page in volume.pages)]
@@ -149,7 +151,8 @@ def package(volume: Volume, files: dict[str, bytes], modified: datetime) -> str:
 {abilities}<meta name="cover" content="{_id("cover.png")}"/>
 </metadata>
 <manifest>
-{items}</manifest>
+{items}
+</manifest>
 <spine>
 {"".join(f'<itemref idref="{_id(name)}"/>' for name in spine)}
 </spine>
@@ -259,5 +262,6 @@ def checker() -> list[str]:
 def judge(command: list[str], path: Path) -> list[str]:
     """Return epubcheck's errors and warnings about a file, a line each."""
     options = ["--failonwarnings", "--quiet", str(path)]
-    judged = subprocess.run([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    return judged.stdout.splitlines() or ["epubcheck failed and said nothing"] if judged.returncode else []
+    judged = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+    said = judged.stderr.splitlines() or judged.stdout.splitlines() or ["it failed and said nothing"]
+    return said if judged.returncode else []

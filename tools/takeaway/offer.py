@@ -1,8 +1,8 @@
 """The pages offer the files that lie beside them, and no others.
 
-A page of the site has an empty box of the class ``tb-takeaway``. Whether there is a PDF is not known when the page is
-built, since it is made from the pages; so the command that makes a file also writes the link. A page that Sphinx
-writes anew has an empty box again.
+A page of the site has a box of the class ``tb-takeaway`` that says there are none. Whether there is a PDF is not
+known when the page is built, since it is made from the pages; so the command that makes a file also writes the link.
+A page that Sphinx writes anew has none again, until the next `make pdf`.
 """
 
 import re

@@ -21,7 +21,6 @@ STYLE = Path(__file__).with_name("paper.css")
 #: Begins the alternative text of a formula, so that it can be told from a picture's.
 FORMULA = "Formula: "
 _MILLISECONDS = 300_000
-_CONTENTS = "contents"
 
 
 def lay_out(volume: Volume) -> BeautifulSoup:
@@ -62,7 +61,7 @@ def style_sheets(volume: Volume) -> list[Path]:
 
 def _running_head(page: Page) -> str:
     text = page.title.replace("\\", "\\\\").replace('"', '\\"')
-    return f'@page {page.slug} {{ @top-center {{ content: "{text}" }} }}\n'
+    return f'@page {page.slug} {{ @top-center {{ content: "{text}"; font: 9pt sans-serif }} }}\n'
 
 
 def _title_page(volume: Volume) -> Tag:
@@ -79,7 +78,7 @@ def _title_page(volume: Volume) -> Tag:
 
 
 def _contents(volume: Volume) -> Tag:
-    contents = new_tag("nav", id=_CONTENTS, class_="tb-contents")
+    contents = new_tag("nav", id="contents", class_="tb-contents")
     contents.append(new_tag("h1", "Contents"))
     outer = new_tag("ol")
     for part, pages in volume.parts:
@@ -105,10 +104,13 @@ def _contents(volume: Volume) -> Tag:
 def _entry(title: str, target: str, class_: str = "tb-section") -> Tag:
     entry = new_tag("a", href=f"#{target}", class_=class_)
     entry.append(new_tag("span", title))
-    entry.append(new_tag("span", "000", class_="tb-page-number"))
+    entry.append(_page_number())
     return entry
 
 
+def _page_number() -> Tag:
+    """Hold the place for the number of the page to which the link around it leads."""
+    return new_tag("span", "000", class_="tb-page-number")
 
 
 def _set_page(page: Page) -> None:
@@ -122,7 +124,10 @@ def _set_page(page: Page) -> None:
         formula.attrs.update({"role": "img", "aria-label": FORMULA + tex})
     for figure in page.body.select("figure, figcaption"):
         figure.name = "div"  # as a figure it would be one without an alternative text, around the one that has it
-        figure["class"] = [*figure.get_attribute_list("class"), "figure"]
+        figure["class"] = " ".join([*map(str, figure.get_attribute_list("class")), "figure"])
+    for link in page.body.select(".tb-turn a"):
+        link.append(", page ")
+        link.append(_page_number())
     for image in page.body.select("img[loading]"):
         del image["loading"]
 
@@ -148,11 +153,12 @@ def make(browser: Browser, volume: Volume, path: Path) -> None:
     source.write_text(str(soup), encoding="utf-8")
     print_file(browser, source, printed, tagged=False)
     numbers = target_pages(printed)
-    for entry in soup.select(f"#{_CONTENTS} a"):
-        target = str(entry["href"])[1:]
+    for number in soup.select("a .tb-page-number"):
+        link = number.find_parent("a")
+        target = str(link["href"])[1:] if link else ""
         if target not in numbers:
             raise TakeawayError(f"expected {target} to be on a page of the PDF, found it on none")
-        find(entry, ".tb-page-number").string = str(numbers[target])
+        number.string = str(numbers[target])
     source.write_text(str(soup), encoding="utf-8")
     print_file(browser, source, printed, tagged=True)
     if numbers != target_pages(printed):
@@ -185,15 +191,20 @@ def target_pages(path: Path) -> dict[str, int]:
         return {str(name)[1:]: numbers[place[0].objgen] for name, place in pdf.Root.get("/Dests", {}).items()}
 
 
+#: Radicals for which Unicode gives no character that they are compatible with.
+_RADICALS = {"⻓": "长"}
+
+
 def plain_radicals(cmap: bytes) -> bytes:
     """Name Chinese characters in a font's ToUnicode map as they are written.
 
-    Where a font draws a radical, such as ⾃ (U+2F83), and a character, 自 (U+81EA), alike, Chromium takes the first
-    of the two, and nobody who searches for the character finds it.
+    Where a font draws a radical, as ⾃ (U+2F83), and a character, 自 (U+81EA), alike, Chromium takes the first of
+    them, and nobody who searches for the character finds it.
     """
 
     def plain(found: re.Match[bytes]) -> bytes:
-        return b"%s<%04X>" % (found[1], ord(unicodedata.normalize("NFKC", chr(int(found[2], 16)))))
+        radical = chr(int(found[2], 16))
+        return b"%s<%04X>" % (found[1], ord(_RADICALS.get(radical, unicodedata.normalize("NFKC", radical))))
 
     return re.sub(rb"(^<[0-9A-F]{2,4}> )<(2[EF][0-9A-F]{2})>$", plain, cmap, flags=re.MULTILINE)
 

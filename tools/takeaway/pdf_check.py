@@ -112,9 +112,9 @@ def _fonts(pdf: pikepdf.Pdf, shown: str) -> Iterator[str]:
 def fonts(pdf: pikepdf.Pdf) -> Iterator[pikepdf.Dictionary]:
     """Go through the fonts of a PDF."""
     for found in pdf.objects:
-        if isinstance(found, pikepdf.Dictionary) and found.get("/Type") == "/Font" and "/Subtype" in found:
-            if not str(found.Subtype).startswith("/CIDFont"):  # part of a font
-                yield found
+        part = ("/CIDFontType0", "/CIDFontType2")  # of a font that stands elsewhere
+        if isinstance(found, pikepdf.Dictionary) and found.get("/Type") == "/Font" and found.Subtype not in part:
+            yield found
 
 
 def _has_shape(character: str) -> bool:

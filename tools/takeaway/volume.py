@@ -1,8 +1,8 @@
 """The built pages as one text: in the order of the table of contents, without what only a browser can do.
 
-Both files, PDF and EPUB, are made from the pages of `make book`: what a chapter printed is on them already, so nothing
-is executed again, and directives, figures, formulas and tables are those of the site. Here the pages are read, and
-what differs from a page on a screen is changed once for both:
+Both files, PDF and EPUB, are made from the pages of `make book`: what a chapter printed is on them already, so
+nothing is executed again, and directives, figures, formulas and tables are those of the site. Here the pages are
+read, and what differs from a page on a screen is changed once for both:
 
 - an exercise's folded solution moves to the end of the volume, with a link in its place and one back;
 - other folded text is unfolded;
@@ -70,6 +70,10 @@ class Page:
 
     def __post_init__(self) -> None:
         self.title = text_of(find(self.body, "h1"))
+
+    def ids(self) -> list[str]:
+        """Ids that links can lead to."""
+        return [str(element["id"]) for element in [self.body, *self.body.select("[id]")]]
 
     def headings(self, deepest: int) -> list[Tag]:
         """Its headings in order, from its title (level 1) down to a level."""
@@ -254,7 +258,7 @@ def _keep_pictures(volume: Volume, page: Page) -> None:
 
 
 def light(svg: str) -> str:
-    """Give a diagram the colours of the light theme, and the size it is drawn in, which a file needs and a page does not."""
+    """Give a diagram the colours of the light theme, and the size it is drawn in, which a page sets by itself."""
     found = re.search(r'viewBox="[\d.-]+ [\d.-]+ ([\d.]+) ([\d.]+)"', svg)
     if found is None:
         raise TakeawayError(f"expected a diagram with a viewBox, got {svg[:80]}")
@@ -274,7 +278,7 @@ def _name(page: Page) -> None:
 
 
 def _redirect(volume: Volume) -> None:
-    known = {str(element["id"]) for page in volume.pages for element in [page.body, *page.body.select("[id]")]}
+    known = {name for page in volume.pages for name in page.ids()}
     names = {page.name: page.slug for page in volume.pages}
     site = volume.book.page_url(volume.book.root / "index.md").removesuffix("index.html")
     for page in volume.pages:
@@ -300,7 +304,8 @@ def _solutions(volume: Volume) -> Page:
     body = parse('<article id="solutions"><h1>Solutions</h1></article>')
     body.append(new_tag("p", "One way to do each exercise, with the reason. Try first; these will wait."))
     for page in volume.pages:
-        folded = [box for box in page.body.select("details") if text_of(find(box, "summary")).startswith("Solution")]
+        boxes = page.body.select("details")
+        folded = [box for box in boxes if text_of(find(box, "summary")).startswith("Solution")]
         if not folded:
             continue
         chapter = new_tag("section", id=f"solutions.{page.slug}")
@@ -309,7 +314,7 @@ def _solutions(volume: Volume) -> Page:
             exercise = box.find_previous(class_="exercise")
             if not isinstance(exercise, Tag):
                 raise TakeawayError(f"{page.name}: expected an exercise before its solution {number}, found none")
-            exercise["id"] = exercise.get("id", f"{page.slug}.exercise-{number}")
+            exercise["id"] = exercise.get("id") or f"{page.slug}.exercise-{number}"
             title = " · ".join(text_of(find(exercise, ".admonition-title")).split(" · ")[:2])
             solution = new_tag("section", id=f"solutions.{page.slug}.{number}")
             solution.append(new_tag("h3", title))
