@@ -103,7 +103,7 @@ def contents(volume: Volume) -> str:
 
     outer = new_tag("ol")
     for part, pages in volume.parts:
-        if part in ("", pages[0].title):
+        if not part:
             outer.extend(listed(page) for page in pages)
             continue
         entry, inner = new_tag("li"), new_tag("ol")
@@ -207,6 +207,13 @@ def make(browser: Browser, volume: Volume, path: Path) -> None:
         epubcheck finds an error or has a warning, or is missing.
     """
     command = checker()
+    pack(browser, volume, path)
+    if problems := judge(command, path):
+        raise TakeawayError("epubcheck does not accept the EPUB:\n" + "\n".join(problems))
+
+
+def pack(browser: Browser, volume: Volume, path: Path) -> None:
+    """Write the volume as an EPUB; its pages are changed."""
     newest = max((volume.html / f"{page.name}.html").stat().st_mtime for page in volume.pages[:-1])
     cover = new_tag("img", src="cover.png", alt=f"Cover: {volume.title}", class_="cover")
     body = f'<section epub:type="cover">{cover.decode(formatter="minimal")}</section>'
@@ -222,8 +229,6 @@ def make(browser: Browser, volume: Volume, path: Path) -> None:
         _put(packed, "book/package.opf", description.encode())
         for name, data in files.items():
             _put(packed, f"book/{name}", data)
-    if problems := judge(command, path):
-        raise TakeawayError("epubcheck does not accept the EPUB:\n" + "\n".join(problems))
 
 
 def _put(packed: zipfile.ZipFile, name: str, data: bytes) -> None:

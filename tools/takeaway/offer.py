@@ -1,7 +1,7 @@
 """The pages offer the files that lie beside them, and no others.
 
 A page of the site has a box of the class ``tb-takeaway`` that says there are none. Whether there is a PDF is not
-known when the page is built, since it is made from the pages; so the command that makes a file also writes the link.
+known when the page is built, since it is made from the pages; so the command that makes a file writes the link.
 A page that Sphinx writes anew has none again, until the next `make pdf`.
 """
 

@@ -39,7 +39,7 @@ def lay_out(volume: Volume) -> BeautifulSoup:
         for page in pages:
             _set_page(page)
             around = new_tag("div", class_="bd-content", style=f"page: {page.slug}")
-            if part and page is pages[0] and part != page.title:
+            if part and page is pages[0]:
                 around.append(new_tag("h1", part, class_="tb-part"))
             inner = new_tag("div", class_="bd-article-container")
             inner.append(page.body)
@@ -83,7 +83,7 @@ def _contents(volume: Volume) -> Tag:
     outer = new_tag("ol")
     for part, pages in volume.parts:
         entry, inner = new_tag("li"), new_tag("ol")
-        if part and part != pages[0].title:
+        if part:
             entry.append(new_tag("p", part, class_="tb-part"))
         for page in pages:
             chapter, sections = new_tag("li"), new_tag("ol")

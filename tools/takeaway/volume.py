@@ -48,7 +48,7 @@ class Page:
     name
         Its source without suffix, such as ``chapters/05_scaled_dot_product``.
     part
-        Caption of the part it stands in; empty for the first page.
+        Caption of the part it stands in; empty for the first page and the last.
     body
         What the page says: its ``<article>``.
 
@@ -327,7 +327,7 @@ def _solutions(volume: Volume) -> Page:
             box.replace_with(forth)
             chapter.append(solution)
         body.append(chapter)
-    return Page("solutions", "Solutions", body)
+    return Page("solutions", "", body)
 
 
 def _unfold(page: Page) -> None:
