@@ -53,8 +53,8 @@ def style_sheets(volume: Volume) -> list[Path]:
     found: dict[Path, None] = {}
     for page in volume.pages[:-1]:
         path = volume.html / f"{page.name}.html"
-        soup = BeautifulSoup(path.read_text(encoding="utf-8"), "lxml")
-        for link in soup.select('head link[rel="stylesheet"]'):
+        head, _, _ = path.read_text(encoding="utf-8").partition("</head>")
+        for link in BeautifulSoup(head, "lxml").select('link[rel="stylesheet"]'):
             found[(path.parent / str(link["href"]).partition("?")[0]).resolve()] = None
     return list(found)
 

@@ -30,7 +30,7 @@ from takeaway.errors import TakeawayError
 HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 #: What a page has for a screen only.
 _DROPPED = "script, style, noscript, button, .headerlink, .tb-takeaway, .tb-live, .sd-summary-state-marker"
-_REFERENCES = ("for", "aria-labelledby", "aria-describedby", "headers")
+_REFERENCES = {"id", "for", "aria-labelledby", "aria-describedby", "headers"}
 _VARIABLE = re.compile(r"var\(--[\w-]+,\s*(#[0-9a-fA-F]+)\)")
 _DIAGRAM = re.compile(r"tb-figure-\d+-(\w+)$")
 
@@ -73,7 +73,7 @@ class Page:
 
     def ids(self) -> list[str]:
         """Ids that links can lead to."""
-        return [str(element["id"]) for element in [self.body, *self.body.select("[id]")]]
+        return [str(element["id"]) for element in [self.body, *self.body.find_all(id=True)]]
 
     def headings(self, deepest: int) -> list[Tag]:
         """Its headings in order, from its title (level 1) down to a level."""
@@ -268,10 +268,8 @@ def light(svg: str) -> str:
 
 
 def _name(page: Page) -> None:
-    for element in page.body.select("[id]"):
-        element["id"] = f"{page.slug}.{element['id']}"
-    for attribute in _REFERENCES:
-        for element in page.body.select(f"[{attribute}]"):
+    for element in page.body.find_all():  # once through all of them, which are many
+        for attribute in element.attrs.keys() & _REFERENCES:
             names = " ".join(element.get_attribute_list(attribute)).split()
             element[attribute] = " ".join(f"{page.slug}.{name}" for name in names)
     page.body["id"] = page.slug
