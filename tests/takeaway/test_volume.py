@@ -34,6 +34,7 @@ def test_solutions_stand_at_the_end_and_not_before(volume):
     *chapters, solutions = volume.pages
     assert "Four" not in "".join(text_of(page.body) for page in chapters)
     assert "Four" in text_of(solutions.body)
+    assert [text_of(title) for title in chapters[1].body.select(".tb-unfolded-title")] == ["More"]
     [title] = solutions.body.select("h3")
     assert text_of(title) == "Exercise 1 · add"
     [forth] = chapters[1].body.select(".tb-turn a")
