@@ -24,6 +24,14 @@ book: environment ## Execute every chapter and build the book, warnings as error
 	@$(BIN)/jupyter-book build --warningiserror --nitpick --keep-going .
 	@echo "Open $(CURDIR)/_build/html/index.html"
 
+.PHONY: pdf
+pdf: book ## Print the whole book as one PDF, beside the pages (needs Chromium)
+	@$(LOCK) env PYTHONPATH=tools $(BIN)/python -m takeaway pdf
+
+.PHONY: epub
+epub: book ## Pack the whole book as one EPUB, beside the pages (needs Chromium and epubcheck)
+	@$(LOCK) env PYTHONPATH=tools $(BIN)/python -m takeaway epub
+
 .PHONY: test
 test: environment ## Run every test: package, pipeline, chapters under nbval, built book in a browser, Colab-like run
 	@$(BIN)/python -m pytest --numprocesses $(TESTS_AT_ONCE) --dist loadfile --no-loadscope-reorder

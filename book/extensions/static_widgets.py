@@ -23,6 +23,7 @@ It works in two steps because the state is complete only when the whole notebook
 import base64
 import html
 import json
+import posixpath
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,8 +70,9 @@ class WidgetViewRenderer(MimeRenderPlugin):
 class _Page:
     """What the widgets of one page need, each module, style and model once."""
 
-    def __init__(self, state: dict[str, Model]) -> None:
+    def __init__(self, state: dict[str, Model], address: str = "") -> None:
         self.state = state
+        self.address = address
         self.names: dict[str, str] = {}
         self.models: dict[str, Model] = {}
         self.modules: list[str] = []
@@ -144,7 +146,8 @@ def _render(page: _Page, model_id: str, source: nodes.Element) -> Iterator[nodes
         yield nodes.raw(
             "",
             f'<div class="tb-widget" data-tb-model="{page.add(model_id)}">'
-            f'<p class="tb-widget-alternative">{html.escape(_alternative(traits))}{_picture(traits)}</p></div>',
+            f'<p class="tb-widget-alternative">{html.escape(_alternative(traits))}{_picture(traits)}</p></div>'
+            f"{_live(page.address)}",
             format="html",
         )
 
@@ -160,6 +163,13 @@ def _picture(traits: Model) -> str:
     data = base64.b64encode(picture["svg"].encode()).decode()
     alt = html.escape(picture["alt"])
     return f'<br><img src="data:image/svg+xml;base64,{data}" alt="{alt}" style="max-width:100%">'
+
+
+def _live(address: str) -> str:
+    """Say, on paper, where the widget is alive."""
+    if not address:
+        return ""
+    return f'<p class="tb-live">A still picture; the live one is at <a href="{address}">{address}</a>.</p>'
 
 
 def _text(state: dict[str, Model], model_id: str) -> Iterator[nodes.Element]:
@@ -186,7 +196,9 @@ def mount_widgets(app: Sphinx, doctree: nodes.document) -> None:
     stored = scripts.get("ipywidgets_state")
     for name in [name for name in scripts if name.startswith("ipywidgets_")]:
         del scripts[name]
-    page = _Page(json.loads(stored[1]["body"])["state"] if stored else {})
+    site = app.config.html_baseurl  # where the book is published
+    address = html.escape(posixpath.join(site, f"{docname}.html")) if site else ""
+    page = _Page(json.loads(stored[1]["body"])["state"] if stored else {}, address)
     placeholders = [node for node in doctree.findall(nodes.container) if "widget_view" in node]
     for placeholder in placeholders:
         model_id = placeholder["widget_view"]

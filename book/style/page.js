@@ -31,4 +31,15 @@
     link.download = "";
     link.removeAttribute("target");
   }
+
+  // Paper is light.
+  const page = document.documentElement;
+  let theme;
+  addEventListener("beforeprint", () => {
+    theme = page.dataset.theme;
+    page.dataset.theme = "light";
+  });
+  addEventListener("afterprint", () => {
+    page.dataset.theme = theme;
+  });
 })();

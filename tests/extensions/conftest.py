@@ -67,7 +67,7 @@ print("the answer is", answer())
 """
 
 PAGES = {
-    "book/intro.md": "# A small book\n\nNothing much.\n",
+    "book/intro.md": "# A small book\n\nNothing much.\n\n```{container} tb-takeaway\nNone.\n```\n",
     "book/references.md": "# References\n\n```{bibliography}\n```\n",
     "book/references.bib": "@book{someone2020, title={A}, author={Someone, Ann}, publisher={P}, year={2020}}\n",
     "book/figures/square.svg": (

@@ -100,6 +100,21 @@ def test_what_cannot_be_shown_is_a_warning_that_names_it(tmp_path, sphinx):
     assert re.search(r"gone\.ipynb.*to hold model other", done.stderr)
 
 
+def test_paper_says_where_the_live_widget_is(tmp_path, sphinx):
+    traits = {"_esm": "export default {};", "_anywidget_id": "A", "alternative": "A dial."}
+    settings = (
+        'extensions = ["static_widgets"]\nhtml_theme = "basic"\nnb_execution_mode = "off"\n'
+        'html_baseurl = "https://book.example/here/"\nsuppress_warnings = ["myst-nb.lexer"]\n'
+    )
+    (tmp_path / "conf.py").write_text(settings, encoding="utf-8")
+    nbformat.write(notebook(("anywidget", "AnyModel"), traits), tmp_path / "index.ipynb")
+    done = sphinx(tmp_path, tmp_path / "html")
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = (tmp_path / "html" / "index.html").read_text(encoding="utf-8")
+    address = "https://book.example/here/index.html"
+    assert f'<p class="tb-live">A still picture; the live one is at <a href="{address}">{address}</a>.</p>' in text
+
+
 def test_every_view_is_mounted_in_place_of_its_text(built, open_page):
     page = open_page(built / "index.html")
     boxes = page.locator(".tb-widget")

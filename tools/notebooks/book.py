@@ -51,7 +51,8 @@ class Book:
         return path.relative_to(self.root) if path.is_relative_to(self.root) else path
 
     @cached_property
-    def _config(self) -> dict[str, Any]:
+    def config(self) -> dict[str, Any]:
+        """What `_config.yml` says."""
         path = self.root / "_config.yml"
         try:
             config = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -64,13 +65,13 @@ class Book:
     @property
     def extensions(self) -> frozenset[str]:
         """The MyST syntax extensions that the book is built with."""
-        parse = self._config.get("parse") or {}
+        parse = self.config.get("parse") or {}
         return frozenset(parse.get("myst_enable_extensions") or DEFAULT_EXTENSIONS)
 
     @property
     def repository(self) -> str:
         """Address of the repository, ``https://github.com/owner/name``."""
-        url = str((self._config.get("repository") or {}).get("url", "")).rstrip("/")
+        url = str((self.config.get("repository") or {}).get("url", "")).rstrip("/")
         parts = urlsplit(url)
         if parts.netloc != "github.com" or len(self._segments(url)) != 2:
             raise ProblemError(
@@ -81,7 +82,7 @@ class Book:
     @property
     def branch(self) -> str:
         """Branch that Colab and the images' addresses point to."""
-        return str((self._config.get("repository") or {}).get("branch", "main"))
+        return str((self.config.get("repository") or {}).get("branch", "main"))
 
     @staticmethod
     def _segments(url: str) -> list[str]:
