@@ -12,8 +12,11 @@ from notebooks.guards import (
     length_problems,
     uncompared,
 )
+from notebooks.students import student_notebook
 
 EXERCISES = range(4, 7)
+FOLDED = re.compile(r"<details>\n<summary>Solution</summary>.*?</details>", re.DOTALL)
+IN_COLAB = re.compile(r"\[Open in Colab\]\(.*?\) · ")
 
 
 def listed(problems):
@@ -90,3 +93,18 @@ def test_exercises_are_complete_and_open(chapter, notebook, book):
 def test_every_solution_passes_its_own_check(session, chapter, book):
     for exercise, said in zip(read_exercises(chapter, book), session.answers.solved, strict=True):
         assert said.startswith("✓"), f"{exercise.title}: {said}"
+
+
+def test_student_notebook_is_the_notebook_without_solutions_and_leaks_none(chapter, notebook, book):
+    def parts(cells, kind):
+        return [cell for cell in cells if cell.cell_type == kind]
+
+    def text(cells):
+        return "\n\n".join(cell.source for cell in parts(cells, "markdown"))
+
+    student = student_notebook(chapter, book)  # looks for leaks itself
+    assert parts(student.cells, "code") == parts(notebook.cells, "code")
+    assert student.metadata == notebook.metadata
+    solved = text(notebook.cells)
+    assert len(FOLDED.findall(solved)) == len(read_exercises(chapter, book))
+    assert text(student.cells).split() == IN_COLAB.sub("", FOLDED.sub("", solved)).split()
