@@ -69,6 +69,10 @@ serve: environment ## Serve the book on http://127.0.0.1:8000 (or PORT=…) and 
 students: environment ## Write notebooks without solutions into _build/students, and check that nothing leaks
 	@PYTHONPATH=tools $(BIN)/python -m notebooks students _build/students
 
+.PHONY: mark
+mark: environment ## Run the exercises of handed-in notebooks and let the checks judge: make mark WORK=folder
+	@PYTHONPATH=tools $(BIN)/python -m notebooks mark '$(WORK)'
+
 .PHONY: colab
 colab: environment ## Run every notebook in an environment with Colab's versions
 	@COLAB_CHAPTERS=all $(BIN)/python -m pytest -m colab tests/colab

@@ -1,4 +1,4 @@
-"""The command: ``python -m notebooks build``, ``prose``, ``students`` and ``check``."""
+"""The command: ``python -m notebooks build``, ``prose``, ``students``, ``mark`` and ``check``."""
 
 import argparse
 import sys
@@ -8,6 +8,7 @@ from notebooks.book import Book
 from notebooks.build import build, rewrite
 from notebooks.check import check
 from notebooks.errors import ProblemError, ProblemsError
+from notebooks.mark import mark_folder
 from notebooks.students import write_students
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,6 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
     prose.add_argument("chapters", nargs="*", metavar="CHAPTER", help="chapters/NN_slug.md (default: all)")
     students = commands.add_parser("students", help="write notebooks without solutions, checked for leaks")
     students.add_argument("folder", type=Path, help="where to; what is there is replaced")
+    marking = commands.add_parser("mark", help="run the exercises of handed-in notebooks and ask the checks")
+    marking.add_argument("folder", type=Path, help="where the notebooks are")
     commands.add_parser("check", help="name every drift between package, chapters and notebooks; runs nothing")
     options = parser.parse_args(arguments)
     book = Book(options.root.resolve())
@@ -34,6 +37,10 @@ def main(arguments: list[str] | None = None) -> int:
             problems = check(book)
         elif options.command == "students":
             print(f"{len(book.chapters)} notebooks without solutions: {write_students(book, options.folder)}")
+            return 0
+        elif options.command == "mark":
+            for line in mark_folder(options.folder, book):
+                print(line, flush=True)
             return 0
         else:
             paths = [Path(name).resolve() for name in options.chapters] or book.chapters
