@@ -87,7 +87,9 @@ def _marks(
             kernel.run(v4.new_code_cell(source))
         for exercise in waiting:
             own = [
-                cell.source for cell in notebook.cells if cell.cell_type == "code" and called(exercise) in cell.source
+                cell.source
+                for cell in notebook.cells
+                if cell.cell_type == "code" and called(exercise) in cell.source
             ]
             if not own:
                 yield Mark(exercise, f"{OPEN} its cell is missing")
@@ -107,7 +109,10 @@ def _marks(
 
 def mark_folder(folder: Path, book: Book) -> Iterator[str]:
     """Yield a line for each notebook of a folder, and below it one for each exercise that is not right."""
-    for path in sorted(folder.glob("*.ipynb")):
+    paths = sorted(folder.glob("*.ipynb"))
+    if not paths:
+        yield f"{folder}: expected notebooks in it, found none"
+    for path in paths:
         try:
             marks = mark(nbformat.read(path, as_version=4), book)
         except (ValueError, nbformat.reader.NotJSONError) as error:
