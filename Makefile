@@ -65,6 +65,10 @@ bench: environment ## Compare with other libraries side by side and store it (BE
 serve: environment ## Serve the book on http://127.0.0.1:8000 (or PORT=…) and rebuild it on change
 	@$(BIN)/python tools/serve.py --port $(PORT)
 
+.PHONY: slides
+slides: book ## Write slides of every chapter into _build/slides (needs Chromium, and npm's registry once)
+	@PYTHONPATH=tools $(BIN)/python -m slides
+
 .PHONY: students
 students: environment ## Write notebooks without solutions into _build/students, and check that nothing leaks
 	@PYTHONPATH=tools $(BIN)/python -m notebooks students _build/students

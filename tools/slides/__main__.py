@@ -20,6 +20,15 @@ ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 IMAGE = re.compile(r'(?<=src=")\.\./(_images/[^"]+)')
 SCALE = 2
+#: What stays in its place when the page is scrolled would stand in the pictures.
+HIDE_WHAT_FLOATS = """() => {
+    for (const element of document.body.querySelectorAll("*")) {
+        const floats = ["fixed", "sticky"].includes(getComputedStyle(element).position);
+        if (floats && !element.querySelector(".tb-widget")) element.style.display = "none";
+    }
+}"""
+#: Of a widget that is taller than so many times its width, the upper part is shown.
+TALLEST = 0.8
 
 
 def fetch_reveal(folder: Path) -> Path:
@@ -67,17 +76,23 @@ def take_pictures(page: Page, source: Path, found: list[Topic], folder: Path) ->
         return
     page.set_viewport_size({"width": 1280, "height": 900})
     page.goto(source.resolve().as_uri())
+    page.evaluate(HIDE_WHAT_FLOATS)
     for number, piece in enumerate(names):
         box = page.locator(f'.tb-widget[data-tb-model="{piece.widget}"][data-tb-mounted="true"]').first
         box.scroll_into_view_if_needed()
         text = box.locator(".tb-widget-alternative").text_content() or ""
         picture = f"images/{source.stem}-widget-{number}.png"
-        box.screenshot(path=folder / picture, animations="disabled")
+        area = box.bounding_box()
+        assert area is not None  # it was scrolled into view
+        area["y"] += page.evaluate("scrollY")
+        whole = area["height"] <= TALLEST * area["width"]
+        area["height"] = min(area["height"], TALLEST * area["width"])
+        page.screenshot(path=folder / picture, clip=area, full_page=True, animations="disabled")
         alt = text.strip().replace("&", "&amp;").replace('"', "&quot;")
         link = f"../html/chapters/{source.name}"
         piece.html = (
             f'<figure class="widget"><img src="{picture}" alt="{alt}"><figcaption>'
-            f'<a href="{link}">Alive on its page</a></figcaption></figure>'
+            f'<a href="{link}">Alive on its page</a>{"" if whole else ", with more below"}</figcaption></figure>'
         )
 
 
@@ -94,9 +109,7 @@ def write_deck(page: Page, html: Path, source: Path, folder: Path) -> Path:
     take_pictures(page, source, found, folder)
     heights, rooms = measure(page, folder, found)
     slides = [
-        slide
-        for topic, tall, room in zip(found, heights, rooms, strict=True)
-        for slide in pack(topic, tall, room)
+        slide for topic, tall, room in zip(found, heights, rooms, strict=True) for slide in pack(topic, tall, room)
     ]
     title = BeautifulSoup(found[0].heading, "html.parser").get_text()
     path = folder / source.name

@@ -1,10 +1,12 @@
-"""What of a chapter's page goes on slides. The rules:
+"""What of a chapter's page goes on slides, by these rules.
 
 - a heading begins a slide, and the first sentence below it leads the slide;
-- shown are predictions and warnings, formulas, figures with the first sentence of their caption, widgets (a picture,
-  with a link to the page where they live), tables, lists, bold statements, and exercises without their solutions;
+- shown are predictions and warnings, what the chapter promises at its beginning, formulas, figures with the first
+  sentence of their caption, widgets (a picture, with a link to the page where they live), tables, lists, bold
+  statements, and exercises without their solutions;
 - code is shown if it is short: a cell of at most `CODE` lines with what it prints, shown source without its
-  docstrings of at most `SOURCE` lines; imports, plotting and longer code stay on the page;
+  docstrings of at most `SOURCE` lines; plotting and longer code stay on the page, and so do the cells above the
+  first section, which set everything up;
 - everything else is what a speaker says: the notes of the slide it stands beside;
 - what is folded away, the solutions above all, goes nowhere, and so does the list of further reading.
 """
@@ -14,7 +16,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from bs4 import BeautifulSoup, NavigableString, Tag
+from bs4 import BeautifulSoup, Tag
+from bs4.element import NavigableString
 
 #: Lines of a cell's code, of shown source, and of what a cell prints, up to which they are shown.
 CODE, SOURCE, PRINTED = 12, 26, 12
@@ -80,13 +83,14 @@ def _topics(section: Tag) -> Iterator[Topic]:
             if element.get("id") not in LEFT_OUT:
                 yield from _topics(element)
         elif element is not heading and topic is not None:
-            topic.pieces += _pieces(element, leads=not topic.pieces)
+            setting_up = heading.name == "h1" and "cell" in (element.get("class") or [])
+            topic.pieces += [] if setting_up else _pieces(element, leads=not topic.pieces)
     if topic is not None:
         yield topic
 
 
 def _pieces(element: Tag, leads: bool) -> Iterator[Piece]:
-    classes = element.get("class") or []
+    classes = element.get_attribute_list("class")
     if element.name in NOT_ON_SLIDES or "tb-chapter-executed" in classes:
         return
     if "cell" in classes:
@@ -104,7 +108,8 @@ def _pieces(element: Tag, leads: bool) -> Iterator[Piece]:
         else:
             for strong in element.find_all("strong"):
                 if len(strong.get_text().split()) >= STATEMENT:
-                    yield Piece(f'<p class="statement">{_inner(strong)}</p>')
+                    sentence = strong.get_text().rstrip().endswith((".", "!", "?"))
+                    yield Piece(f'<p class="statement">{_inner(strong if sentence else element)}</p>')
         yield Piece(_outer(element), shown=False)
     else:
         yield Piece(_outer(element))
@@ -128,12 +133,13 @@ def _cell(cell: Tag, classes: list[str]) -> Iterator[Piece]:
             yield Piece(f'<div class="highlight"><pre>{_inner(code)}</pre></div>{output}')
         elif output:
             yield Piece(output)
-    for figure in figures:
-        yield _figure(figure)
+    for number, figure in enumerate(figures, start=1):
+        piece = _figure(figure)
+        if number == len(figures):
+            piece.html += output
+        yield piece
     for widget in widgets:
         yield Piece("", widget=str(widget["data-tb-model"]))
-    if figures and output:
-        yield Piece(output)
 
 
 def _figure(figure: Tag) -> Piece:
@@ -150,17 +156,17 @@ def first_sentence(element: Tag) -> str:
     length = 0
     for child in element.children:
         if isinstance(child, NavigableString):
-            end = re.search(r"(?<=[.!?:])\s", child)
+            end = re.search(r"(?<=[.!?])\s", child)
             sentence = child[: end.start()] if end else str(child)
             taken.append(_escape(sentence))
             length += len(sentence)
             if end:
                 break
         elif isinstance(child, Tag):
-            taken.append(_outer(child))
+            taken.append(_inner(child) if child.name == "a" else _outer(child))
             length += len(child.get_text())
     else:
-        if not element.get_text().rstrip().endswith((".", "!", "?", ":")):
+        if not element.get_text().rstrip().endswith((".", "!", "?")):
             return ""
     return "".join(taken).strip() if length <= LEAD else ""
 
@@ -174,7 +180,7 @@ def _without_docstrings(code: Tag) -> str:
 
 
 def _clean(element: Tag, keep_ids: bool) -> Tag:
-    """Copy an element without links, which lead nowhere on a slide, and without ids, unless a picture needs them."""
+    """Copy an element without links, which lead nowhere on a slide, and without ids, which only pictures need."""
     element = copy.copy(element)
     for tag in [element, *element.find_all(True)]:
         if not keep_ids and not (tag.name == "svg" or tag.find_parent("svg")):

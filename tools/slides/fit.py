@@ -1,4 +1,4 @@
-"""Pieces on slides: as many on each as fit, found by measuring them in a browser, and measured again at the end."""
+"""Pieces on slides: as many on each as fit, found by measuring them in a browser, and measured once more."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,11 +7,13 @@ from string import Template
 
 from playwright.sync_api import Page
 
-from slides.choose import Piece, Topic
+from slides.choose import Topic
 
 WIDTH, HEIGHT = 1280, 720
 #: How far a piece that is too tall is made smaller before it is left to the page.
 SMALLEST = 0.6
+#: How far a picture is made smaller to stand on a slide that has begun.
+SMALLER = 0.75
 
 DECK = Template("""\
 <!DOCTYPE html>
@@ -34,10 +36,41 @@ STYLES = ("reveal/reveal.css", "katex/katex.min.css", "pygments.css", "theme.css
 SCRIPTS = ("reveal/reveal.js", "reveal/plugin/notes.js")
 START = f"""<script>
 Reveal.initialize({{
-  width: {WIDTH}, height: {HEIGHT}, margin: 0.02, center: false, hash: true, slideNumber: "c/t", transition: "none",
+  width: {WIDTH}, height: {HEIGHT}, margin: 0.02, center: false, transition: "none",
+  hash: true, slideNumber: "c/t",
   plugins: [RevealNotes],
 }});
 </script>"""
+
+LOOK_AT_EVERY_SLIDE = """() => {
+    const sections = [...document.querySelectorAll(".slides > section")];
+    const problems = [];
+    sections.forEach((section, number) => {
+        globalThis.Reveal?.slide(number);
+        const say = (problem) => problems.push(`slide ${number + 1}: ${problem}`);
+        const edge = section.getBoundingClientRect();
+        if (!edge.width || !edge.height) say("not shown");
+        for (const element of section.querySelectorAll("*")) {
+            // What is inside a drawing is cut off at its edge; KaTeX draws roots far longer than it shows them.
+            if (element.closest(".katex-mathml, .notes") || element.parentElement.closest("svg")) continue;
+            const name = element.tagName.toLowerCase();
+            const box = element.getBoundingClientRect();
+            const over = Math.max(
+                edge.left - box.left, edge.top - box.top, box.right - edge.right, box.bottom - edge.bottom,
+            );
+            if (box.width && box.height && over > 1) {
+                say(`${name} is ${Math.round(over)} px beyond the edge`);
+                break;
+            }
+            if (name === "img" && !element.naturalWidth) {
+                say(`the picture ${element.getAttribute("src")} is not there`);
+            }
+            const hides = getComputedStyle(element).overflowX !== "visible" && name !== "svg";
+            if (hides && element.scrollWidth > element.clientWidth + 1) say(`${name} hides a part of itself`);
+        }
+    });
+    return [sections.length, problems];
+}"""
 
 
 @dataclass
@@ -71,8 +104,8 @@ def pack(topic: Topic, heights: Sequence[float], room: float) -> list[Slide]:
     Returns
     -------
     list of Slide
-        At least one. A piece that is too tall is made smaller; one that would have to be smaller than `SMALLEST`
-        is named in the notes and stays on the page.
+        None, if there is nothing to show or to say. A piece that is too tall is made smaller; one that would have
+        to be smaller than `SMALLEST` is named in the notes and stays on the page.
     """
     slides = [Slide(topic.heading)]
     left = room
@@ -86,19 +119,23 @@ def pack(topic: Topic, heights: Sequence[float], room: float) -> list[Slide]:
             continue
         if scale < 1:
             html, height = f'<div style="zoom: {scale:.3f}">{html}</div>', room
+        if left < height <= left / SMALLER and "<figure" in html and scale == 1:
+            html, height = f'<div style="zoom: {left / height:.3f}">{html}</div>', left
         if height > left and slides[-1].shown:
             slides.append(Slide(topic.heading))
             left = room
         slides[-1].shown.append(html)
         left -= height
-    return slides
+    return [slide for slide in slides if slide.shown or slide.said]
 
 
 def deck(title: str, slides: Sequence[str], assets: str, scripts: bool = True) -> str:
     """Write a deck whose style sheets and scripts lie in the folder `assets`."""
     styles = "\n".join(f'<link rel="stylesheet" href="{assets}/{name}">' for name in STYLES)
     started = "\n".join([*(f'<script src="{assets}/{name}"></script>' for name in SCRIPTS), START])
-    return DECK.substitute(title=title, styles=styles, slides="\n".join(slides), scripts=started if scripts else "")
+    return DECK.substitute(
+        title=title, styles=styles, slides="\n".join(slides), scripts=started if scripts else ""
+    )
 
 
 def measure(page: Page, folder: Path, topics: Sequence[Topic]) -> tuple[list[list[float]], list[float]]:
@@ -154,35 +191,4 @@ def overflowing(page: Page, path: Path) -> tuple[int, list[str]]:
     page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
     page.goto(path.resolve().as_uri())
     page.evaluate("document.fonts.ready")
-    return tuple(
-        page.evaluate(
-            """() => {
-                const sections = [...document.querySelectorAll(".slides > section")];
-                const problems = [];
-                sections.forEach((section, number) => {
-                    globalThis.Reveal?.slide(number);
-                    const edge = section.getBoundingClientRect();
-                    if (!edge.width || !edge.height) problems.push(`slide ${number + 1}: not shown`);
-                    for (const element of section.querySelectorAll("*")) {
-                        if (element.closest(".katex-mathml, .notes") || element.parentElement.closest("svg")) continue;
-                        const box = element.getBoundingClientRect();
-                        const over = Math.max(edge.left - box.left, edge.top - box.top,
-                                              box.right - edge.right, box.bottom - edge.bottom);
-                        if (box.width && box.height && over > 1) {
-                            const name = `${element.tagName.toLowerCase()}.${element.getAttribute("class") ?? ""}`;
-                            problems.push(`slide ${number + 1}: ${name} is ${Math.round(over)} px beyond the edge`);
-                            break;
-                        }
-                        if (element.tagName === "IMG" && !element.naturalWidth) {
-                            problems.push(`slide ${number + 1}: the picture ${element.getAttribute("src")} is not there`);
-                        }
-                        const hides = !["visible", ""].includes(getComputedStyle(element).overflowX);
-                        if (hides && !(element instanceof SVGElement) && element.scrollWidth > element.clientWidth + 1) {
-                            problems.push(`slide ${number + 1}: ${element.tagName.toLowerCase()} hides a part of itself`);
-                        }
-                    }
-                });
-                return [sections.length, problems];
-            }"""
-        )
-    )
+    return tuple(page.evaluate(LOOK_AT_EVERY_SLIDE))
