@@ -1,5 +1,7 @@
 """The committed notebooks: in step with their sources, executed, compared by nbval, readable and editable."""
 
+import ast
+import builtins
 import re
 
 from notebooks.check import check
@@ -108,3 +110,30 @@ def test_student_notebook_is_the_notebook_without_solutions_and_leaks_none(chapt
     solved = text(notebook.cells)
     assert len(FOLDED.findall(solved)) == len(read_exercises(chapter, book))
     assert text(student.cells).split() == IN_COLAB.sub("", FOLDED.sub("", solved)).split()
+
+
+def test_solutions_need_only_imports_and_shown_source(chapter, book):
+    """Which is what `make mark` runs before a student's cell."""
+
+    def names(source, *contexts):
+        tree = list(ast.walk(ast.parse(source)))
+        return {node.id for node in tree if isinstance(node, ast.Name) and isinstance(node.ctx, contexts)}
+
+    def bound(source):
+        found = names(source, ast.Store)
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                found.add(node.name)
+            elif isinstance(node, ast.alias):
+                found.add(node.asname or node.name)
+            elif isinstance(node, ast.arg):
+                found.add(node.arg)
+        return found
+
+    known = set(dir(builtins))
+    for cell in chapter.cells:
+        if cell.kind == "code" and ("imports" in cell.tags or cell.shows):
+            known |= bound(cell.source)
+    for exercise in read_exercises(chapter, book):
+        source = f"{exercise.solution}\n{exercise.check}"
+        assert names(source, ast.Load) - known - bound(exercise.solution) == set(), exercise.title

@@ -22,6 +22,10 @@ FIGURE = (
     '<figcaption><p><span class="caption-number">Fig. 1 </span>'
     '<span class="caption-text">It falls. Much more is said.</span></p></figcaption></figure>'
 )
+MATHS = (
+    '<span class="katex"><span class="katex-mathml"><math><mi>d</mi><annotation>d</annotation></math></span>'
+    '<span class="katex-html">d</span></span>'
+)
 PAGE = f"""<article><section id="top"><h1>A title<a class="headerlink" href="#top">#</a></h1>
 <p class="tb-chapter-facts">5 minutes</p>
 <p>{PROSE}</p>
@@ -45,7 +49,7 @@ PAGE = f"""<article><section id="top"><h1>A title<a class="headerlink" href="#to
     )
 }
 {cell("plot()", "numbers", figure=FIGURE)}
-<p>And <strong>this is a bold statement indeed.</strong> So <strong>it is</strong>.</p>
+<p>And {MATHS} <strong>this is a bold statement indeed.</strong> So <strong>it is</strong>.</p>
 <details><summary>Solution</summary><p>secret</p></details>
 <section id="deep"><h3>Deeper</h3><ul><li>one</li><li>two</li></ul></section>
 </section>
@@ -103,6 +107,8 @@ def test_what_a_section_shows(chosen):
     assert '<img alt="Falls." src="../_images/a.png"/>' in figure
     assert '<figcaption>It falls.</figcaption></figure><pre class="printed">numbers</pre>' in figure
     assert statement == '<p class="statement">this is a bold statement indeed.</p>'
+    said = [piece.html for piece in chosen[1].pieces if not piece.shown]
+    assert said[1].startswith("<p>And <math><mi>d</mi></math> <strong>")
     assert shown(chosen[2]) == ["<ul><li>one</li></ul>", "<ul><li>two</li></ul>"]
 
 

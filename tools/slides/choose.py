@@ -110,7 +110,7 @@ def _pieces(element: Tag, leads: bool) -> Iterator[Piece]:
                 if len(strong.get_text().split()) >= STATEMENT:
                     sentence = strong.get_text().rstrip().endswith((".", "!", "?"))
                     yield Piece(f'<p class="statement">{_inner(strong if sentence else element)}</p>')
-        yield Piece(_outer(element), shown=False)
+        yield Piece(_said(element), shown=False)
     else:
         yield Piece(_outer(element))
 
@@ -194,6 +194,17 @@ def _clean(element: Tag, keep_ids: bool) -> Tag:
 
 def _outer(element: Tag, keep_ids: bool = False) -> str:
     return str(_clean(element, keep_ids))
+
+
+def _said(element: Tag) -> str:
+    """Write an element for the notes, which have no style sheet: formulas as MathML alone."""
+    element = _clean(element, keep_ids=False)
+    for formula in element.select(".katex"):
+        if math := formula.find("math"):
+            for source in math.find_all("annotation"):
+                source.decompose()
+            formula.replace_with(math.extract())
+    return str(element)
 
 
 def _inner(element: Tag) -> str:
