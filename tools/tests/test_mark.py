@@ -57,9 +57,9 @@ WORK = {
         ["mean = len\n" + MEAN, "def check(right, answer):\n    print('✓ right')\n\n\nmost = len\n" + MOST],
         ["✗✗\t0 of 2", "1: ✗ 2", "2: ✗ 2"],
     ),
-    "e_raises": (
-        ["mean = lambda n: n / 2\n" + MEAN, "import os\nmost = lambda n: os._exit(1)\n" + MOST],
-        ["✗✗\t0 of 2", "1: ✗ TypeError: unsupported operand", "2: ✗ Kernel died"],
+    "e_kills_and_raises": (
+        ["import os\nmean = lambda n: os._exit(1)\n" + MEAN, "most = lambda n: n / 2\n" + MOST],
+        ["✗✗\t0 of 2", "1: ✗ Kernel died", "2: ✗ TypeError: unsupported operand"],
     ),
     "f_second_thoughts": (
         ["mean = len\n" + MEAN, "mean = lambda n: 3\n" + MEAN, "most = max\n" + MOST],

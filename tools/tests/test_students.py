@@ -201,4 +201,5 @@ def test_files_and_archive_hold_the_same_every_time(solved, tmp_path):
     assert archive.read_bytes() == first
     with ZipFile(archive) as zipped:
         assert zipped.namelist() == ["01_sample.ipynb"]
+        assert zipped.infolist()[0].date_time == (1980, 1, 1, 0, 0, 0)  # no clock
         assert zipped.read("01_sample.ipynb") == (tmp_path / "students" / "01_sample.ipynb").read_bytes()

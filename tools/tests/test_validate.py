@@ -49,6 +49,12 @@ def test_differences_are_named_and_the_other_platform_reaches_the_cells(write):
     assert last.startswith("All as stored: 1 notebooks, 2 code cells run again, 1 compared · platform other, ")
 
 
+def test_cells_that_were_not_run_are_missed(write, tmp_path):
+    (tmp_path / "conftest.py").write_text("def pytest_collection_modifyitems(items):\n    del items[1:]\n")
+    code, last, said = validate(write("good", "print(1 + 1)", "2\n"))
+    assert (code, last) == (2, "make validate: pytest ran 1 of 2 code cells and ended with 0"), said
+
+
 def test_a_stripped_notebook_is_refused(write):
     code, last, _ = validate(write("stripped", "print(1)", "1\n", count=None))
     assert code == 2
