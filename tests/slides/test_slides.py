@@ -18,7 +18,7 @@ def cell(code, printed="", tag="", figure=""):
 
 
 FIGURE = (
-    '<figure id="fig"><img alt="Falls." src="../_images/a.png">'
+    '<figure id="fig"><img alt="Falls." loading="lazy" src="../_images/a.png">'
     '<figcaption><p><span class="caption-number">Fig. 1 </span>'
     '<span class="caption-text">It falls. Much more is said.</span></p></figcaption></figure>'
 )

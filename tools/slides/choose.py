@@ -183,6 +183,7 @@ def _clean(element: Tag, keep_ids: bool) -> Tag:
     """Copy an element without links, which lead nowhere on a slide, and without ids, which only pictures need."""
     element = copy.copy(element)
     for tag in [element, *element.find_all(True)]:
+        tag.attrs.pop("loading", None)  # a picture that comes later cannot be measured
         if not keep_ids and not (tag.name == "svg" or tag.find_parent("svg")):
             tag.attrs.pop("id", None)
     for link in element.find_all("a"):
