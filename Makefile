@@ -46,9 +46,17 @@ lint: environment ## Check style, format and types
 notebooks: environment ## Derive, execute and normalise chapters/*.ipynb from the sources
 	@PYTHONPATH=tools $(BIN)/python -m notebooks build
 
+.PHONY: prose
+prose: environment ## Write the notebooks of chapters whose text changed and whose code did not; runs nothing
+	@PYTHONPATH=tools $(BIN)/python -m notebooks prose
+
 .PHONY: check
 check: environment ## Name every drift between package, chapters and notebooks (runs nothing)
 	@PYTHONPATH=tools $(BIN)/python -m notebooks check
+
+.PHONY: validate
+validate: environment ## Run every notebook again and compare (VALIDATE="--platform other": as on another machine)
+	@$(BIN)/python tools/validate.py $(VALIDATE)
 
 .PHONY: measure
 measure: environment ## Repeat every measurement in full and store the results
@@ -62,6 +70,18 @@ bench: environment ## Compare with other libraries side by side and store it (BE
 .PHONY: serve
 serve: environment ## Serve the book on http://127.0.0.1:8000 (or PORT=…) and rebuild it on change
 	@$(BIN)/python tools/serve.py --port $(PORT)
+
+.PHONY: slides
+slides: book ## Write slides of every chapter into _build/slides (needs Chromium, and npm's registry once)
+	@PYTHONPATH=tools $(BIN)/python -m slides
+
+.PHONY: students
+students: environment ## Write notebooks without solutions into _build/students, and check that nothing leaks
+	@PYTHONPATH=tools $(BIN)/python -m notebooks students _build/students
+
+.PHONY: mark
+mark: environment ## Run the exercises of handed-in notebooks and let the checks judge: make mark WORK=folder
+	@PYTHONPATH=tools $(BIN)/python -m notebooks mark '$(WORK)'
 
 .PHONY: colab
 colab: environment ## Run every notebook in an environment with Colab's versions

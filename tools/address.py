@@ -5,12 +5,9 @@ import re
 import sys
 from pathlib import Path
 
-import nbformat
 from notebooks.book import Book
-from notebooks.build import write_if_changed
-from notebooks.chapter import read_chapter
+from notebooks.build import rewrite, write_if_changed
 from notebooks.check import check
-from notebooks.derive import derive
 from notebooks.errors import ProblemError, ProblemsError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -73,16 +70,7 @@ def set_address(root: Path, address: str) -> list[Path]:
         path for path in texts if write_if_changed(path, readdress(path.read_text(encoding="utf-8"), old, new))
     ]
     book = Book(root)
-    for path in book.chapters:
-        chapter = read_chapter(path, book)
-        notebook = derive(chapter, book).notebook
-        executed = nbformat.read(chapter.notebook, as_version=4)
-        for cell, before in zip(notebook.cells, executed.cells, strict=True):
-            if cell.cell_type == "code":
-                cell.outputs, cell.execution_count = before.outputs, before.execution_count
-        if write_if_changed(chapter.notebook, nbformat.writes(notebook) + "\n"):
-            changed.append(chapter.notebook)
-    return changed
+    return changed + rewrite(book, book.chapters)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,9 +1,9 @@
 """What stands around every chapter: what it takes to read, and when and with what it was last executed.
 
 The line under the title comes from the key ``chapter`` of the front matter (``minutes``, ``prerequisites``,
-``downloads``); one that is missing or unknown is a warning (type ``chapter_frame``). The line at the end
-tells of the execution the outputs come from: it is written down beside the cached outputs when they are made,
-so a page built from the cache keeps the date and the versions of its outputs.
+``downloads``, and ``gpu`` where one pays); one that is missing or unknown is a warning (type ``chapter_frame``).
+The line at the end tells of the execution the outputs come from: it is written down beside the cached outputs
+when they are made, so a page built from the cache keeps the date and the versions of its outputs.
 
 The reader's download of a chapter is the notebook that the book commits, not the book's own executed copy:
 that has MyST in its text, and no cell that installs the package.
@@ -28,6 +28,7 @@ _LOGGER = logging.getLogger(__name__)
 FOLDER = "chapters/"
 PACKAGES = ("torch", "numpy", "matplotlib")
 FACTS: dict[str, type] = {"minutes": int, "prerequisites": str, "downloads": str}
+GPU = "gpu"
 
 
 def facts_line(facts: dict[str, Any]) -> str:
@@ -38,13 +39,14 @@ def facts_line(facts: dict[str, Any]) -> str:
     ValueError
         A fact is missing, unknown or of the wrong type.
     """
-    if set(facts) != set(FACTS):
+    if set(facts) - {GPU} != set(FACTS):
         raise ValueError(f"expected the keys {', '.join(FACTS)}; got {', '.join(facts) or 'none'}")
-    for name, kind in FACTS.items():
-        if type(facts[name]) is not kind:
+    for name, kind in (FACTS | {GPU: str}).items():
+        if name in facts and type(facts[name]) is not kind:
             raise ValueError(f"{name}: expected {kind.__name__}, got {facts[name]!r}")
     downloads = "nothing" if facts["downloads"] == "none" else facts["downloads"]
-    return f"{facts['minutes']} minutes · You need: {facts['prerequisites']} · Downloads: {downloads}"
+    pays = f" · A GPU pays: {facts[GPU]}" if GPU in facts else ""
+    return f"{facts['minutes']} minutes · You need: {facts['prerequisites']} · Downloads: {downloads}{pays}"
 
 
 def execution(cache_folder: Path, notebook: nbformat.NotebookNode) -> dict[str, str]:

@@ -1,5 +1,7 @@
 """The committed notebooks: in step with their sources, executed, compared by nbval, readable and editable."""
 
+import ast
+import builtins
 import re
 
 from notebooks.check import check
@@ -12,8 +14,11 @@ from notebooks.guards import (
     length_problems,
     uncompared,
 )
+from notebooks.students import student_notebook
 
 EXERCISES = range(4, 7)
+FOLDED = re.compile(r"<details>\n<summary>Solution</summary>.*?</details>", re.DOTALL)
+IN_COLAB = re.compile(r"\[Open in Colab\]\(.*?\) · ")
 
 
 def listed(problems):
@@ -90,3 +95,45 @@ def test_exercises_are_complete_and_open(chapter, notebook, book):
 def test_every_solution_passes_its_own_check(session, chapter, book):
     for exercise, said in zip(read_exercises(chapter, book), session.answers.solved, strict=True):
         assert said.startswith("✓"), f"{exercise.title}: {said}"
+
+
+def test_student_notebook_is_the_notebook_without_solutions_and_leaks_none(chapter, notebook, book):
+    def parts(cells, kind):
+        return [cell for cell in cells if cell.cell_type == kind]
+
+    def text(cells):
+        return "\n\n".join(cell.source for cell in parts(cells, "markdown"))
+
+    student = student_notebook(chapter, book)  # looks for leaks itself
+    assert parts(student.cells, "code") == parts(notebook.cells, "code")
+    assert student.metadata == notebook.metadata
+    solved = text(notebook.cells)
+    assert len(FOLDED.findall(solved)) == len(read_exercises(chapter, book))
+    assert text(student.cells).split() == IN_COLAB.sub("", FOLDED.sub("", solved)).split()
+
+
+def test_solutions_need_only_imports_and_shown_source(chapter, book):
+    """Which is what `make mark` runs before a student's cell."""
+
+    def names(source, *contexts):
+        tree = list(ast.walk(ast.parse(source)))
+        return {node.id for node in tree if isinstance(node, ast.Name) and isinstance(node.ctx, contexts)}
+
+    def bound(source):
+        found = names(source, ast.Store)
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                found.add(node.name)
+            elif isinstance(node, ast.alias):
+                found.add(node.asname or node.name)
+            elif isinstance(node, ast.arg):
+                found.add(node.arg)
+        return found
+
+    known = set(dir(builtins))
+    for cell in chapter.cells:
+        if cell.kind == "code" and ("imports" in cell.tags or cell.shows):
+            known |= bound(cell.source)
+    for exercise in read_exercises(chapter, book):
+        source = f"{exercise.solution}\n{exercise.check}"
+        assert names(source, ast.Load) - known - bound(exercise.solution) == set(), exercise.title

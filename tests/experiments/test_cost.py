@@ -10,6 +10,7 @@ import torch
 
 from transformer_book.attention import scaled_dot_product_attention
 from transformer_book.device import CPU
+from transformer_book.experiments import cache_speed, parallel_time, sequential_time
 from transformer_book.experiments._cost import interleaved_seconds, peak_bytes
 
 MIB = 2**20
@@ -146,3 +147,18 @@ def test_seconds_are_those_of_the_work() -> None:
 def test_there_is_at_least_one_round() -> None:
     with pytest.raises(ValueError, match=r"^repeats: expected an integer ≥ 1, got 0$"):
         interleaved_seconds({"a": lambda: None}, 0, CPU)
+
+
+@pytest.mark.parametrize("experiment", [cache_speed, parallel_time, sequential_time])
+def test_one_thread_is_timed_by_its_own_clock(monkeypatch, experiment) -> None:
+    """Beside ten other programs the wall clock once said that C3.4 does not hold."""
+    clocks = []
+
+    def remember(works, repeats, device, clock=time.perf_counter):
+        clocks.append(clock)
+        raise LookupError
+
+    monkeypatch.setattr(experiment, "interleaved_seconds", remember)
+    with pytest.raises(LookupError):
+        experiment.measure([0])
+    assert clocks == [time.thread_time]

@@ -56,6 +56,14 @@ def test_frame_of_a_chapter(page):
     assert not page("book/intro").select(".tb-chapter-facts, .tb-chapter-executed")
 
 
+def test_a_chapter_for_which_a_gpu_pays_says_why(extension):
+    facts = {"minutes": 5, "prerequisites": "none", "downloads": "none"}
+    line = extension("chapter_frame").facts_line
+    assert line(facts | {"gpu": "it is long"}) == line(facts) + " · A GPU pays: it is long"
+    with pytest.raises(ValueError, match="gpu: expected str, got True"):
+        line(facts | {"gpu": True})
+
+
 def test_download_is_the_committed_notebook(built, page):
     link = page(CHAPTER).select_one("a.btn-download-notebook-button")
     assert link["href"] == f"../_sources/{CHAPTER}.ipynb"

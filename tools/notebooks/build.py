@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
+from nbformat import NotebookNode
 
 from notebooks.book import Book
 from notebooks.chapter import Chapter, read_chapter, replace_shown_cells
@@ -13,6 +14,7 @@ from notebooks.errors import ProblemError, ProblemsError
 from notebooks.execute import CellError, execute
 from notebooks.normalise import UnstableError, normalise
 from notebooks.source_cells import find_source, shown_problems
+from notebooks.whitelist import INSTALL_TAG
 
 
 def build(book: Book, paths: list[Path], report: Callable[[str], None] = print) -> None:
@@ -86,6 +88,62 @@ def notebook_text(chapter: Chapter, book: Book) -> str:
         message = f"cell {error.cell}:\n{source}\n\n{error.message}"
         raise ProblemError(chapter.shown, derived.lines[error.cell], message) from None
     return nbformat.writes(notebook) + "\n"
+
+
+def rewrite(book: Book, paths: list[Path]) -> list[Path]:
+    """Write the notebooks of chapters whose code is unchanged, keeping their outputs; nothing is executed.
+
+    Parameters
+    ----------
+    book
+        The checkout.
+    paths
+        The chapters.
+
+    Returns
+    -------
+    list of Path
+        The notebooks that changed.
+
+    Raises
+    ------
+    ProblemsError
+        Code cells have changed, or something is wrong in a chapter. Nothing is written.
+    """
+    texts: dict[Path, str] = {}
+    problems: list[ProblemError] = []
+    for path in paths:
+        try:
+            chapter = read_chapter(path, book)
+            texts[chapter.notebook] = nbformat.writes(keep_outputs(chapter, book)) + "\n"
+        except ProblemError as problem:
+            problems.append(problem)
+    if problems:
+        raise ProblemsError(problems)
+    return [path for path, text in texts.items() if write_if_changed(path, text)]
+
+
+def keep_outputs(chapter: Chapter, book: Book) -> NotebookNode:
+    """Derive a chapter's notebook anew, with the outputs that its written notebook has; nothing is executed.
+
+    Raises
+    ------
+    ProblemError
+        Its code cells are not those of the written notebook, so its outputs would not be theirs.
+    """
+    derived = derive(chapter, book)
+    written = nbformat.read(chapter.notebook, as_version=4).cells if chapter.notebook.is_file() else []
+    here, there = (
+        [cell for cell in cells if cell.cell_type == "code" and INSTALL_TAG not in cell.metadata.get("tags", [])]
+        for cells in (derived.notebook.cells, written)
+    )
+    if [(cell.source, cell.metadata) for cell in here] != [(cell.source, cell.metadata) for cell in there]:
+        message = "expected the code cells of its notebook, got others; run `make notebooks`"
+        raise ProblemError(chapter.shown, None, message)
+    both = [[cell for cell in cells if cell.cell_type == "code"] for cells in (derived.notebook.cells, written)]
+    for cell, before in zip(*both, strict=True):
+        cell.outputs, cell.execution_count = before.outputs, before.execution_count
+    return derived.notebook
 
 
 def write_if_changed(path: Path, text: str) -> bool:

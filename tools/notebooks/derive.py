@@ -13,7 +13,7 @@ from notebooks.bibliography import read_bibliography
 from notebooks.book import Book
 from notebooks.chapter import Cell, Chapter
 from notebooks.errors import ProblemError
-from notebooks.install import heading_cell, install_cell
+from notebooks.install import GPU, chapter_facts, heading_cell, install_cell
 from notebooks.labels import collect_labels, figure_of
 from notebooks.plain import Converter
 from notebooks.syntax import parser
@@ -23,6 +23,8 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
+#: What asks Colab for a runtime with a GPU.
+GPU_METADATA = {"accelerator": "GPU", "colab": {"gpuType": "T4"}}
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ def derive(chapter: Chapter, book: Book) -> Derived:
     if converter.cited:
         add("markdown", f"## References\n\n{converter.references()}", None)
     _name_cells(cells)
-    notebook = nbformat.from_dict({"cells": cells, "metadata": METADATA, "nbformat": 4, "nbformat_minor": 5})
+    metadata = METADATA | (GPU_METADATA if GPU in chapter_facts(chapter) else {})
+    notebook = nbformat.from_dict({"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5})
     return Derived(notebook, tuple(lines))
 
 

@@ -32,6 +32,8 @@ class Exercise:
         The last statement of that cell, which calls the check.
     solution
         The code that is folded away.
+    prose
+        What is said around it, in MyST.
     """
 
     title: str
@@ -39,6 +41,7 @@ class Exercise:
     stub: Cell
     check: str
     solution: str
+    prose: str
 
 
 def read_exercises(chapter: Chapter, book: Book) -> list[Exercise]:
@@ -78,7 +81,11 @@ def read_exercises(chapter: Chapter, book: Book) -> list[Exercise]:
                 shape = [token.info.strip() for token in fences]
                 expect(shape == ["python"], here, f"one ```python fence in the solution, got {shape}")
                 assert stub is not None
-                exercises.append(Exercise(title, line, stub, _check_of(stub, chapter), fences[0].content.rstrip()))
+                rows = used.body.split("\n")
+                first, last = fences[0].map or (0, 0)
+                prose = "\n".join([*rows[:first], *rows[last:]]).strip()
+                code = fences[0].content.rstrip()
+                exercises.append(Exercise(title, line, stub, _check_of(stub, chapter), code, prose))
                 title, stub = "", None
     expect(not title, line, f"a code cell and a dropdown “{SOLUTION_TITLE}” after it")
     return exercises

@@ -19,6 +19,9 @@ MEDIAN_LINES = 8
 PLOT_LINES = 10
 WORDS = (2000, 3500)
 
+#: Why a code cell is not compared.
+REASONS = ("imports", "shown source", "timings", "a figure or widget only", "nothing printed")
+
 NOT_PROSE = {"dropdown", "math", "code-block"}
 # Names that drawing code hangs on.
 PLOT_NAMES = {"plt", "ax", "axes", "fig", "figure"}
@@ -48,6 +51,20 @@ def is_compared(cell: NotebookNode) -> bool:
         if text.strip():
             return True
     return False
+
+
+def why_not_compared(cell: NotebookNode) -> str:
+    """Return why nbval compares nothing of what a code cell says, one of `REASONS`; "" where it compares."""
+    tags = cell.metadata.get("tags", [])
+    if IGNORED_TAG in tags:
+        return "timings"
+    if is_compared(cell):
+        return ""
+    if INSTALL_TAG in tags or "imports" in tags:
+        return "imports"
+    if any(tag.startswith(SOURCE_TAG) for tag in tags):
+        return "shown source"
+    return "a figure or widget only" if cell.outputs else "nothing printed"
 
 
 def uncompared(notebook: NotebookNode) -> tuple[float, list[int]]:

@@ -137,6 +137,12 @@ def sample(tmp_path: Path) -> Sample:
     return make_sample(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def module_sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
+    """Give a made-up book to build once for the tests of a file."""
+    return make_sample(tmp_path_factory.mktemp("book"))
+
+
 @pytest.fixture(scope="session")
 def built_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build one chapter of a shown cell, a cell that prints, and text; return the book's folder."""

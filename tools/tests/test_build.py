@@ -4,7 +4,7 @@ import json
 
 import nbformat
 import pytest
-from notebooks.build import build, write_if_changed
+from notebooks.build import build, rewrite, write_if_changed
 from notebooks.check import check
 from notebooks.errors import ProblemsError
 
@@ -88,6 +88,35 @@ def test_only_the_chapters_asked_for_run(sample):
     asked = sample.write("B.\n", "02_b")
     build(sample.book, [asked.path], lambda line: None)
     assert [path.name for path in (sample.root / "chapters").glob("*.ipynb")] == ["02_b.ipynb"]
+
+
+def test_prose_is_rewritten_with_the_outputs_there_are(sample, monkeypatch):
+    sample.write("Text.\n\n" + CELL % "print(1)")
+    build_all(sample)
+    before = nbformat.read(sample.notebook_path, as_version=4)
+    monkeypatch.setattr("notebooks.build.execute", lambda notebook: pytest.fail("nothing is to be executed"))
+    assert rewrite(sample.book, sample.book.chapters) == []
+    sample.write("Other text.\n\n" + CELL % "print(1)" + "More.\n")
+    assert rewrite(sample.book, sample.book.chapters) == [sample.notebook_path]
+    after = nbformat.read(sample.notebook_path, as_version=4)
+    assert [cell.source for cell in after.cells if cell.cell_type == "markdown"][1:] == ["Other text.", "More."]
+    assert [cell for cell in after.cells if cell.cell_type == "code"] == [
+        cell for cell in before.cells if cell.cell_type == "code"
+    ]
+    assert check(sample.book) == []
+
+
+def test_code_that_changed_is_not_given_old_outputs(sample):
+    sample.write(CELL % "print(1)", "01_same")
+    sample.write(CELL % "print(1)")
+    build_all(sample)
+    sample.write("More.\n\n" + CELL % "print(1)", "01_same")
+    written = sample.notebook_path.with_stem("01_same").read_bytes()
+    for body in (CELL % "print(2)", CELL % ":tags: [hide-input]\nprint(1)", CELL % "print(1)" + CELL % "print(1)"):
+        sample.write(body)
+        with pytest.raises(ProblemsError, match="expected the code cells of its notebook, got others"):
+            rewrite(sample.book, sample.book.chapters)
+    assert sample.notebook_path.with_stem("01_same").read_bytes() == written
 
 
 def test_writing_is_all_or_nothing(tmp_path):

@@ -82,6 +82,19 @@ def test_a_chapter_says_what_to_bring(sample):
         sample.derive_file()
 
 
+def test_a_gpu_is_asked_for_where_one_pays(sample):
+    plain = sample.derive("Text.\n")
+    assert "accelerator" not in plain.metadata
+    text = sample.chapter_path.read_text()
+    sample.chapter_path.write_text(text.replace("  downloads: none\n", "  downloads: none\n  gpu: it is long\n"))
+    asking = sample.derive_file()
+    assert asking.metadata == plain.metadata | {"accelerator": "GPU", "colab": {"gpuType": "T4"}}
+    assert asking.cells[0].source == plain.cells[0].source + " · A GPU pays: it is long"
+    sample.chapter_path.write_text(text.replace("  downloads: none\n", "  downloads: none\n  gpu: true\n"))
+    with pytest.raises(ProblemError, match="gpu: expected why one pays, got True"):
+        sample.derive_file()
+
+
 @pytest.mark.parametrize("present", [True, False])
 def test_install_cell_installs_only_what_is_missing_and_prints_the_same(sample, monkeypatch, capsys, present):
     ran = []

@@ -10,6 +10,7 @@ from notebooks.guards import (
     length_problems,
     plot_lines,
     uncompared,
+    why_not_compared,
     word_count,
 )
 
@@ -48,6 +49,22 @@ def executed(sample, body, *outputs):
 def test_what_counts_as_compared(sample, outputs, counts):
     _, notebook = executed(sample, code() + code(), outputs, "printed")
     assert uncompared(notebook) == ((1.0, []) if counts else (0.5, [2]))
+
+
+@pytest.mark.parametrize(
+    ("tags", "outputs", "why"),
+    [
+        ("", "printed", ""), ("exercise", "printed", ""), ("imports", "printed", ""),
+        ("imports", "", "imports"), ('"src:toy.top"', "", "shown source"),
+        ("nbval-ignore-output", "", "timings"), ("nbval-ignore-output", "printed", "timings"),
+        ("", "figure", "a figure or widget only"), ("", "repr", "a figure or widget only"),
+        ("", "", "nothing printed"),
+    ],
+)  # fmt: skip
+def test_why_a_cell_is_not_compared(sample, tags, outputs, why):
+    _, notebook = executed(sample, code(options=f":tags: [{tags}]\n"), outputs)
+    assert why_not_compared(notebook.cells[-1]) == why
+    assert why_not_compared(notebook.cells[1]) == "imports"  # the install cell, not executed here
 
 
 def test_source_install_and_import_cells_do_not_count(sample):

@@ -9,6 +9,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from transformer_book.cost import quiet_clock
 from transformer_book.device import CPU
 from transformer_book.experiments._cost import interleaved_seconds, one_thread
 from transformer_book.experiments._result import Claim, Result, Verdict, run_seeds
@@ -76,7 +77,8 @@ def measure(
 
         works = {f"{way}/{n}": partial(work, way, n) for n in lengths for way in WAYS}
         with one_thread():
-            seconds = {key: np.array(times) for key, times in interleaved_seconds(works, repeats, device).items()}
+            rounds = interleaved_seconds(works, repeats, device, quiet_clock(device))
+            seconds = {key: np.array(times) for key, times in rounds.items()}
         row: dict[str, Any] = {
             f"tokens_{way}": [float(np.median(batch_size * n / seconds[f"{way}/{n}"])) for n in lengths]
             for way in WAYS

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from transformer_book.cost import quiet_clock
 from transformer_book.device import CPU
 from transformer_book.experiments._cost import interleaved_seconds, one_thread
 from transformer_book.experiments._result import Claim, Result, Verdict, run_seeds
@@ -73,7 +74,8 @@ def measure(
             for name, model in models.items()
         }
         with one_thread():
-            seconds = {key: np.array(times) for key, times in interleaved_seconds(works, repeats, device).items()}
+            rounds = interleaved_seconds(works, repeats, device, quiet_clock(device))
+            seconds = {key: np.array(times) for key, times in rounds.items()}
         row: dict[str, object] = {
             f"seconds_{name}": [float(np.median(seconds[f"{name}/{n}"])) * n / tokens for n in lengths]
             for name in NAMES

@@ -7,6 +7,7 @@ import torch
 from matplotlib.figure import Figure
 
 from transformer_book.attention import scaled_dot_product_attention
+from transformer_book.cost import quiet_clock
 from transformer_book.device import CPU, seeded
 from transformer_book.experiments._cost import interleaved_seconds, one_thread
 from transformer_book.experiments._result import Claim, Result, Verdict, run_seeds
@@ -70,7 +71,8 @@ def measure(
     def one_seed(seed: int) -> dict[str, list[float]]:
         works = {f"{name}/{length}": work for length in lengths for name, work in _works(length, seed).items()}
         with torch.no_grad(), one_thread():
-            seconds = {key: np.array(times) for key, times in interleaved_seconds(works, repeats, device).items()}
+            rounds = interleaved_seconds(works, repeats, device, quiet_clock(device))
+            seconds = {key: np.array(times) for key, times in rounds.items()}
         row: dict[str, list[float]] = {}
         for name in LABELS:
             times = [seconds[f"{name}/{length}"] for length in lengths]
