@@ -3,13 +3,19 @@
 - Jupyter Book always loads sphinx-thebe, which puts two scripts on every page and an error in the console
   even where it is switched off. It is silenced.
 - docutils marks the list of references with ARIA roles that do not go together (a list without list items).
+- Pictures are fetched when a reader comes near them, and their place is kept free until then, so that no text jumps.
+- The links at the foot say that a chapter comes next, and which.
 """
 
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.util.images import get_image_size
 from sphinx.writers.html5 import HTML5Translator
+
+CHAPTERS = "chapters/"
 
 
 def silence_thebe(app: Sphinx) -> None:
@@ -39,8 +45,36 @@ def depart_citation(translator: HTML5Translator, node: nodes.citation) -> None:
         translator.body.append("</div>\n")
 
 
+def visit_image(translator: HTML5Translator, node: nodes.image) -> None:
+    """Write a picture with its size, as attributes: a style sheet may still make it narrower, and then lower."""
+    size = get_image_size(str(Path(translator.builder.srcdir, node["uri"])))
+    HTML5Translator.visit_image(translator, node)
+    attributes = 'loading="lazy"'
+    if size and not {"width", "height", "scale"} & set(node.attributes):
+        attributes += f' width="{size[0]}" height="{size[1]}"'
+    translator.body[-1] = translator.body[-1].replace("<img ", f"<img {attributes} ", 1)
+
+
+def depart_image(translator: HTML5Translator, node: nodes.image) -> None:
+    """End a picture as Sphinx does."""
+    HTML5Translator.depart_image(translator, node)
+
+
+def name_neighbours(
+    app: Sphinx, page: str, _template: str, context: dict[str, Any], _doctree: nodes.document | None
+) -> None:
+    """Tell the template of the links at the foot (`prev-next.html`) what they lead to."""
+    _, before, after = app.builder.relations.get(page, (None, None, None))  # type: ignore[attr-defined]
+    context["neighbours"] = {
+        side: "chapter" if name and name.startswith(CHAPTERS) else "page"
+        for side, name in (("before", before), ("after", after))
+    }
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Make the repairs; sphinx-thebe is one of Jupyter Book's own extensions, loaded before local ones."""
     silence_thebe(app)
     app.add_node(nodes.citation, override=True, html=(visit_citation, depart_citation))
+    app.add_node(nodes.image, override=True, html=(visit_image, depart_image))
+    app.connect("html-page-context", name_neighbours)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
