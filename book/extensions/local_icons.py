@@ -28,13 +28,14 @@ UNUSED = ("scripts/fontawesome.js*", "vendor/fontawesome/webfonts/*")
 STYLE = "icons.css"
 #: Icons that style sheets draw, and where. The theme draws them as letters of a font.
 DRAWN_BY_STYLE = {
-    "bell": ".admonition > .admonition-title::after",
-    "circle-info": ".admonition.note > .admonition-title::after",
-    "lightbulb": ".admonition:is(.tip, .hint) > .admonition-title::after",
-    "circle-exclamation": ".admonition:is(.important, .attention) > .admonition-title::after",
-    "triangle-exclamation": ".admonition:is(.warning, .caution, .danger) > .admonition-title::after",
-    "pencil": ".admonition.exercise > .admonition-title::after",
+    "bell": ".bd-article .admonition > .admonition-title::after",
+    "circle-info": ".bd-article .admonition.note > .admonition-title::after",
+    "lightbulb": ".bd-article .admonition:is(.tip, .hint) > .admonition-title::after",
+    "circle-exclamation": ".bd-article .admonition:is(.important, .attention) > .admonition-title::after",
+    "triangle-exclamation": ".bd-article .admonition:is(.warning, .caution, .danger) > .admonition-title::after",
+    "pencil": ".bd-article .admonition.exercise > .admonition-title::after",
     "angle-down": ".bd-sidebar-secondary.hide:not(:hover) .onthispage::after",
+    "github": ".bd-article a.github::before",
 }
 _PLACE = re.compile(r'<(i|span) class="([^"]*\bfa[a-z-]* fa-[^"]*)"([^>]*)></\1>')
 _ICON = re.compile(r'[{,]"?([\w-]+)"?:\[(\d+),(\d+),\[([^\]]*)\],"[0-9a-f]+","([^"]+)"\]')
@@ -43,6 +44,10 @@ svg.svg-inline--fa { box-sizing: content-box; display: inline-block; height: 1em
 vertical-align: -0.125em; }
 svg.svg-inline--fa.fa-lg { vertical-align: -0.2em; }
 """
+# An empty text asks for its font as well, so it must not be Font Awesome's.
+_MASK = """\
+{ content: ""; font-family: inherit; display: inline-block; width: 1em; height: 1em; background: currentColor;
+mask: var(--tb-icon) center / contain no-repeat; forced-color-adjust: none; print-color-adjust: exact; }"""
 
 
 class Icon(NamedTuple):
@@ -100,11 +105,7 @@ def draw(page: str, source: str) -> str:
 def style() -> str:
     """Write the style sheet: the size of icons in the page, and those that style sheets draw."""
     places = ",\n".join(DRAWN_BY_STYLE.values())
-    rules = [
-        _SIZES,
-        f"{places} {{ content: \"\"; display: inline-block; width: 1em; height: 1em; background: currentColor;\n"
-        "mask: var(--tb-icon) center / contain no-repeat; forced-color-adjust: none; print-color-adjust: exact; }\n",
-    ]
+    rules = [_SIZES, f"{places} {_MASK}\n"]
     for name, place in DRAWN_BY_STYLE.items():
         icon = icons()[name]
         drawing = quote(
