@@ -39,6 +39,7 @@ DRAWN_BY_STYLE = {
 }
 _PLACE = re.compile(r'<(i|span) class="([^"]*\bfa[a-z-]* fa-[^"]*)"([^>]*)></\1>')
 _ICON = re.compile(r'[{,]"?([\w-]+)"?:\[(\d+),(\d+),\[([^\]]*)\],"[0-9a-f]+","([^"]+)"\]')
+_FONTS = ("fa-solid", "fas", "fa-brands", "fab")
 _SIZES = """\
 svg.svg-inline--fa { box-sizing: content-box; display: inline-block; height: 1em; overflow: visible; \
 vertical-align: -0.125em; }
@@ -46,8 +47,10 @@ svg.svg-inline--fa.fa-lg { vertical-align: -0.2em; }
 """
 # An empty text asks for its font as well, so it must not be Font Awesome's.
 _MASK = """\
-{ content: ""; font-family: inherit; display: inline-block; width: 1em; height: 1em; background: currentColor;
-mask: var(--tb-icon) center / contain no-repeat; forced-color-adjust: none; print-color-adjust: exact; }"""
+{ content: ""; font-family: inherit; display: inline-block; width: 1em; height: 1em; vertical-align: -0.125em;
+background: currentColor; mask: var(--tb-icon) center / contain no-repeat; forced-color-adjust: none;
+print-color-adjust: exact; }
+.bd-article .admonition > .admonition-title::after { height: 1lh; mask-size: auto 1em; }"""
 
 
 class Icon(NamedTuple):
@@ -88,7 +91,9 @@ def draw(page: str, source: str) -> str:
     """
 
     def fill(place: re.Match[str]) -> str:
-        classes, attributes = place[2].split(), re.sub(r' (title|aria-hidden)="[^"]*"', "", place[3])
+        # As the script does: classes that choose the font would bring its styles with them.
+        classes = [name for name in place[2].split() if name not in _FONTS]
+        attributes = re.sub(r' (title|aria-hidden)="[^"]*"', "", place[3])
         names = [name.removeprefix("fa-") for name in classes if name.startswith("fa-")]
         icon = next((icons()[name] for name in names if name in icons()), None)
         if icon is None:

@@ -4,6 +4,7 @@
   even where it is switched off. It is silenced.
 - docutils marks the list of references with ARIA roles that do not go together (a list without list items).
 - Pictures are fetched when a reader comes near them, and their place is kept free until then, so that no text jumps.
+- Figures of more than 80 kB are packed better.
 - The links at the foot say that a chapter comes next, and which.
 """
 
@@ -11,11 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from PIL import Image
 from sphinx.application import Sphinx
+from sphinx.util import logging
 from sphinx.util.images import get_image_size
 from sphinx.writers.html5 import HTML5Translator
 
+_LOGGER = logging.getLogger(__name__)
 CHAPTERS = "chapters/"
+FIGURE_BYTES = 80_000
 
 
 def silence_thebe(app: Sphinx) -> None:
@@ -60,6 +65,26 @@ def depart_image(translator: HTML5Translator, node: nodes.image) -> None:
     HTML5Translator.depart_image(translator, node)
 
 
+def lighten_figures(app: Sphinx, exception: Exception | None) -> None:
+    """Write figures that are too heavy once more, without an alpha channel that hides nothing and packed better.
+
+    One that is still too heavy is a warning (type ``page_polish``).
+    """
+    if exception is not None or app.builder.format != "html":
+        return
+    for path in sorted(Path(app.outdir, "_images").glob("*.png")):
+        if path.stat().st_size <= FIGURE_BYTES:
+            continue
+        picture = Image.open(path)
+        if picture.mode == "RGBA" and picture.getextrema()[-1] == (255, 255):
+            picture = picture.convert("RGB")
+        picture.save(path, optimize=True)
+        if (size := path.stat().st_size) > FIGURE_BYTES:
+            _LOGGER.warning(
+                "expected figures of at most %d bytes, got %d in %s", FIGURE_BYTES, size, path.name, type="page_polish"
+            )
+
+
 def name_neighbours(
     app: Sphinx, page: str, _template: str, context: dict[str, Any], _doctree: nodes.document | None
 ) -> None:
@@ -77,4 +102,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_node(nodes.citation, override=True, html=(visit_citation, depart_citation))
     app.add_node(nodes.image, override=True, html=(visit_image, depart_image))
     app.connect("html-page-context", name_neighbours)
+    app.connect("build-finished", lighten_figures)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
