@@ -45,12 +45,11 @@ svg.svg-inline--fa { box-sizing: content-box; display: inline-block; height: 1em
 vertical-align: -0.125em; }
 svg.svg-inline--fa.fa-lg { vertical-align: -0.2em; }
 """
-# An empty text asks for its font as well, so it must not be Font Awesome's.
+# An empty text asks for its font as well, so it must not be Font Awesome's. The icon stands amid its line.
 _MASK = """\
-{ content: ""; font-family: inherit; display: inline-block; width: 1em; height: 1em; vertical-align: -0.125em;
-background: currentColor; mask: var(--tb-icon) center / contain no-repeat; forced-color-adjust: none;
-print-color-adjust: exact; }
-.bd-article .admonition > .admonition-title::after { height: 1lh; mask-size: auto 1em; }"""
+{ content: ""; font-family: inherit; display: inline-block; width: 1em; height: 1lh; vertical-align: bottom;
+background: currentColor; mask: var(--tb-icon) center / auto 1em no-repeat; forced-color-adjust: none;
+print-color-adjust: exact; }"""
 
 
 class Icon(NamedTuple):

@@ -3,7 +3,7 @@
 - Jupyter Book always loads sphinx-thebe, which puts two scripts on every page and an error in the console
   even where it is switched off. It is silenced.
 - docutils marks the list of references with ARIA roles that do not go together (a list without list items).
-- Pictures are fetched when a reader comes near them, and their place is kept free until then, so that no text jumps.
+- Pictures are fetched when a reader comes near them; their place is kept free until then, so no text jumps.
 - Figures of more than 80 kB are packed better.
 - The links at the foot say that a chapter comes next, and which.
 """
@@ -80,9 +80,8 @@ def lighten_figures(app: Sphinx, exception: Exception | None) -> None:
             picture = picture.convert("RGB")
         picture.save(path, optimize=True)
         if (size := path.stat().st_size) > FIGURE_BYTES:
-            _LOGGER.warning(
-                "expected figures of at most %d bytes, got %d in %s", FIGURE_BYTES, size, path.name, type="page_polish"
-            )
+            message = f"expected figures of at most {FIGURE_BYTES} bytes, got {size} in {path.name}"
+            _LOGGER.warning("%s", message, type="page_polish")
 
 
 def name_neighbours(

@@ -1,12 +1,13 @@
-"""What others than readers ask of the published book: its addresses, a description and a card of each page, a 404 page.
+"""What others than readers ask of the published book: addresses, descriptions, cards, a page for wrong ones.
 
 The book's address on GitHub Pages follows from the repository's, which stands in `_config.yml` once. From it come
-each page's canonical address and Open Graph tags, `sitemap.xml`, `robots.txt`, and the links of `404.html`: that page
-answers any wrong address, of whatever depth, so they are absolute. `index.html` leads to the front page and, because
-it is what people pass on, has the front page's tags.
+each page's canonical address and Open Graph tags, `sitemap.xml`, `robots.txt`, and the links of `404.html`: that
+page answers any wrong address, of whatever depth, so they are absolute. `index.html` leads to the front page and,
+because it is what people pass on, has the front page's tags.
 
-A page's description is the beginning of its prose. Its card, the picture beside a link to it, is drawn for the front
-page and for each chapter; other pages have the front page's. Why no existing extension does this: see `book/log.md`.
+A page's description is the beginning of its prose. Its card, the picture beside a link to it, is drawn for the
+front page and for each chapter; other pages have the front page's. Why no existing extension does this: see
+`book/log.md`.
 """
 
 import html
@@ -33,8 +34,9 @@ LOGO = "book/style/logo.png"
 NOT_FOUND = "404"
 _NOT_FOUND_BODY = """\
 <h1>There is no such page</h1>
-<p>The address may have changed since the link was made, or there is a slip in it. Search for what you wanted (Ctrl+K,
-or the magnifying glass), choose a chapter from the contents, or begin at <a href="{front}">the front page</a>.</p>
+<p>The address may have changed since the link was made, or there is a slip in it. Search for what you wanted
+(Ctrl+K, or the magnifying glass), choose a chapter from the contents, or begin at
+<a href="{front}">the front page</a>.</p>
 """
 # What is relative to the page: neither a full address nor one of this server, nor a place in the page.
 _RELATIVE = re.compile(r'\b(href|src|action|data-content_root)="(?![a-z]+:|[/#])(?:\./)?')
@@ -189,7 +191,7 @@ def write_site_files(app: Sphinx, exception: Exception | None) -> None:
     text = f"User-agent: *\nAllow: /\nSitemap: {base}sitemap.xml\n"
     (folder / "robots.txt").write_text(text, encoding="utf-8")
     front = f"{app.config.root_doc}.html"
-    kept = r'<title>.*?</title>|<meta (?:name="(?:description|twitter:)|property)[^>]*>|<link rel="canonical"[^>]*>'
+    kept = r'<title>.*?</title>|<meta (?:name="(?:desc|twitter:)|property)[^>]*>|<link rel="canonical"[^>]*>'
     head = "\n".join(re.findall(kept, (folder / front).read_text(encoding="utf-8")))
     text = (
         f'<!DOCTYPE html>\n<html lang="{app.config.language}">\n<head>\n<meta charset="utf-8" />\n'
