@@ -61,6 +61,10 @@ serve: environment ## Serve the book on http://127.0.0.1:8000 (or PORT=…) and 
 colab: environment ## Run every notebook in an environment with Colab's versions
 	@COLAB_CHAPTERS=all $(BIN)/python -m pytest -m colab tests/colab
 
+.PHONY: lighthouse
+lighthouse: book ## Judge every page of the built book with Lighthouse (needs npm's registry and Chromium)
+	@$(BIN)/python tools/lighthouse.py
+
 .PHONY: constraints
 constraints: environment ## Write constraints.txt from what is installed
 	@$(BIN)/python tools/constraints.py

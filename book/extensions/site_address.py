@@ -24,8 +24,8 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
-#: Characters of a description that search engines show.
-LONGEST = 160
+#: Characters of a description: fewer say little, and more are not shown.
+SHORTEST, LONGEST = 50, 160
 #: Pixels of a card, as Open Graph's users recommend.
 CARD = (1200, 630)
 CARDS = "_images/cards"
@@ -62,6 +62,8 @@ def name_address(_app: Sphinx, config: Config) -> None:
 def describe(doctree: nodes.document) -> str:
     """Return what a page is about: the first sentences of its prose, as many as fit, without formulas.
 
+    Where too little fits, the next sentence stands there to its middle.
+
     Parameters
     ----------
     doctree
@@ -80,7 +82,11 @@ def describe(doctree: nodes.document) -> str:
         for sentence in re.split(r"(?<=[.?!]) ", " ".join(paragraph.astext().split())):
             longer = f"{description} {sentence}".strip()
             if len(longer) > LONGEST:
-                return description or textwrap.shorten(sentence, LONGEST, placeholder=" …")
+                return (
+                    description
+                    if len(description) >= SHORTEST
+                    else textwrap.shorten(longer, LONGEST, placeholder=" …")
+                )
             description = longer
     return description
 

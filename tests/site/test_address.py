@@ -22,13 +22,17 @@ def address(page):
     return BOOK.page_url(ROOT / f"{page}.md")
 
 
+BASE = address(FRONT).removesuffix(f"{FRONT}.html")
+
+
 @pytest.fixture(scope="module")
 def head(site):
     """Return a function that gives what a page says of itself: title, canonical address, meta elements."""
 
     def read(name):
         page = BeautifulSoup((site / f"{name}.html").read_text(encoding="utf-8"), "html.parser")
-        said = {meta.get("property") or meta.get("name"): meta["content"] for meta in page.select("meta[content]")}
+        named = page.select("meta[property], meta[name]:not([name=viewport])")
+        said = {meta.get("property") or meta["name"]: meta["content"] for meta in named}
         return said | {"title": page.title.text, "canonical": page.select_one("link[rel=canonical]")["href"]}
 
     return read
@@ -36,7 +40,7 @@ def head(site):
 
 @pytest.fixture(scope="module")
 def names(site):
-    return [path.relative_to(site).as_posix()[: -len(".html")] for path in site.glob("*/*.html")]
+    return [path.relative_to(site).as_posix()[: -len(".html")] for path in site.glob("[!_]*/*.html")]
 
 
 def test_every_page_says_what_it_is_and_where(site, head, name):
@@ -48,8 +52,7 @@ def test_every_page_says_what_it_is_and_where(site, head, name):
     assert said["og:description"] == said["description"]
     assert said["og:title"] in said["title"]
     assert said["og:url"] == address(name)
-    base = address("")[: -len(".html")]
-    card = said["og:image"].removeprefix(base)
+    card = said["og:image"].removeprefix(BASE)
     with Image.open(site / card) as picture:
         assert picture.size == (int(said["og:image:width"]), int(said["og:image:height"])) == (1200, 630)
     assert (site / card).stat().st_size < 80_000
@@ -63,8 +66,8 @@ def test_no_two_pages_have_one_description(head, names):
 
 def test_site_map_names_every_page_and_nothing_else(site, names):
     root = ElementTree.parse(site / "sitemap.xml").getroot()
-    assert sorted(element.text for element in root.iter("{*}loc")) == sorted(map(address, names))
-    assert f"Sitemap: {address('sitemap').removesuffix('html')}xml" in (site / "robots.txt").read_text()
+    assert sorted(element.text for element in root.iterfind(".//{*}loc")) == sorted(map(address, names))
+    assert f"Sitemap: {BASE}sitemap.xml\n" in (site / "robots.txt").read_text()
 
 
 def test_the_top_folder_has_the_front_pages_tags(head):
@@ -74,7 +77,7 @@ def test_the_top_folder_has_the_front_pages_tags(head):
 @pytest.fixture
 def published(site, tmp_path):
     """Serve the site as GitHub Pages does: in a folder, with 404.html for what is not there; give the address."""
-    folder = urlsplit(address(FRONT)).path.removesuffix(f"{FRONT}.html")
+    folder = urlsplit(BASE).path
     assert folder.count("/") == 2
     (tmp_path / folder.strip("/")).symlink_to(site)
 
