@@ -3,6 +3,7 @@
 import gzip
 import importlib.util
 import threading
+import urllib.error
 import urllib.request
 from functools import partial
 from http.server import ThreadingHTTPServer
@@ -16,6 +17,8 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def lighthouse():
     spec = importlib.util.spec_from_file_location("lighthouse", ROOT / "tools" / "lighthouse.py")
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
