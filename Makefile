@@ -103,6 +103,10 @@ escape: environment ## Build the book by the newest plain Sphinx, without Jupyte
 links: environment ## Ask for every address in the book (needs the network)
 	@$(BIN)/python tools/escape.py links
 
+.PHONY: lighthouse
+lighthouse: book ## Judge every page of the built book with Lighthouse (needs npm's registry and Chromium)
+	@$(BIN)/python tools/lighthouse.py
+
 .PHONY: constraints
 constraints: environment ## Write constraints.txt from what is installed
 	@$(BIN)/python tools/constraints.py

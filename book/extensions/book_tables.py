@@ -1,5 +1,8 @@
 """Tables that nobody writes by hand: the claims, the code index, the notes claim by claim, the paper.
 
+``{chapters-table}``
+    Every chapter of `_toc.yml`, with the minutes that it and its exercises take, and what they add up to; from the
+    chapters' front matter and the titles of their exercises.
 ``{claims-table}``
     Every claim with its measured figure, verdict, chapter, and the command that repeats the measurement;
     from the stored results.
@@ -17,6 +20,7 @@ twice, a claim without a stored result, a place of the paper without an entry) i
 or Sphinx's own), so a build with ``-W`` fails.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -38,6 +42,7 @@ VERDICTS = ("right", "imprecise", "wrong")
 NOTE_KEYS = {"sentence_zh", "sentence_en", "chapter", "claims", "verdict", "explanation"}
 SOURCE_TAG = "src:"
 PAPER = "book/paper.yml"
+_EXERCISE = re.compile(r"^:+\{admonition\} Exercise .* · (\d+) min$", re.M)
 #: How the book can stand to a place of the paper.
 RELATIONS = ("built", "measured", "departed", "not here")
 PLACE_KEYS = {"place", "says", "relation", "here", "chapters", "code", "claims"}
@@ -191,6 +196,48 @@ class GeneratedTable(SphinxDirective):
             body += row
         group += body
         return nodes.table("", group, classes=["tb-generated", self.label])
+
+
+def hours(minutes: int) -> str:
+    """Word a time: ``45 min``, ``2 h``, ``2 h 5 min``."""
+    parts = ((minutes // 60, "h"), (minutes % 60, "min"))
+    return " ".join(f"{number} {unit}" for number, unit in parts if number) or "0 min"
+
+
+class ChaptersTable(GeneratedTable):
+    """``{chapters-table}``."""
+
+    columns = (("Part", 24), ("Chapter", 44), ("To read", 14), ("Exercises", 18))
+    label = "tb-chapters"
+
+    def rows(self) -> Iterator[Sequence[Cell]]:
+        """One row for each chapter, and one for all of them."""
+        toc = self.root / "_toc.yml"
+        self.env.note_dependency(str(toc))
+        reading = solving = count = 0
+        for part in yaml.safe_load(toc.read_text(encoding="utf-8"))["parts"]:
+            for name in (chapter["file"] for chapter in part["chapters"]):
+                if not name.startswith("chapters/"):
+                    continue
+                path = self.root / f"{name}.md"
+                self.env.note_dependency(str(path))
+                text = path.read_text(encoding="utf-8")
+                minutes = yaml.safe_load(text.split("---\n")[1])["chapter"]["minutes"]
+                exercises = [int(found) for found in _EXERCISE.findall(text)]
+                link = nodes.paragraph("", "", self.link("std", "doc", f"/{name}"))
+                yield (
+                    self.text(part["caption"].removeprefix("Part ")),
+                    [link],
+                    self.text(hours(minutes)),
+                    self.text(f"{len(exercises)}, {hours(sum(exercises))}"),
+                )
+                reading, solving, count = reading + minutes, solving + sum(exercises), count + len(exercises)
+        yield (
+            self.text("**Together**"),
+            [],
+            self.text(f"**{hours(reading)}**"),
+            self.text(f"**{count}, {hours(solving)}**"),
+        )
 
 
 class ClaimsTable(GeneratedTable):
@@ -428,6 +475,7 @@ def check_note(root: Path, note: Any, known_claims: set[str]) -> str:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives."""
     smartchars.quotes.setdefault("zh", "“”‘’")  # docutils knows Chinese quotes only as zh-cn and zh-tw
+    app.add_directive("chapters-table", ChaptersTable)
     app.add_directive("claims-table", ClaimsTable)
     app.add_directive("code-index", CodeIndex)
     app.add_directive("notes-map", NotesMap)
