@@ -44,7 +44,7 @@ def test_pdf_lies_beside_the_pages_and_they_offer_it(small):
 
 
 def test_missing_chromium_is_one_clear_line(small):
-    done = run(small, "pdf", PATH="", CHROMIUM="")
+    done = run(small, "pdf", PATH="", CHROMIUM="", PLAYWRIGHT_BROWSERS_PATH=str(small))
     assert done.returncode == 1
     assert done.stderr == "make pdf: no Chromium found: apt-get install chromium, or set CHROMIUM=/path/to/it\n"
 
