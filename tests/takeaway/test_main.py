@@ -44,7 +44,7 @@ def test_pdf_lies_beside_the_pages_and_they_offer_it(small):
 
 
 def test_missing_chromium_is_one_clear_line(small):
-    done = run(small, "pdf", PATH="", CHROMIUM="")
+    done = run(small, "pdf", PATH="", CHROMIUM="", PLAYWRIGHT_BROWSERS_PATH=str(small))
     assert done.returncode == 1
     assert done.stderr == "make pdf: no Chromium found: apt-get install chromium, or set CHROMIUM=/path/to/it\n"
 
@@ -53,6 +53,9 @@ def test_missing_chromium_is_one_clear_line(small):
 def test_what_goes_wrong_leaves_the_old_file(small, monkeypatch, end):
     old = small / "_build" / "html" / "a-small-book.pdf"
     old.write_bytes(b"old")
+    left = small / "_build" / "takeaway" / "half"  # by a run that was killed
+    left.parent.mkdir()
+    left.touch()
 
     def stop(_browser, _volume, path):
         path.write_bytes(b"half")

@@ -1,8 +1,8 @@
 """The command: ``python -m takeaway pdf`` and ``python -m takeaway epub``, behind `make pdf` and `make epub`."""
 
 import argparse
+import shutil
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -32,10 +32,16 @@ def take_away(kind: str, root: Path) -> Path:
     book = Book(root)
     html = root / "_build" / "html"
     path = html / f"{slug(str(book.config['title']))}.{kind}"
-    with tempfile.TemporaryDirectory(prefix=f"{kind}-", dir=html.parent) as folder, browser() as chromium:
-        part = Path(folder, path.name)
-        KINDS[kind](chromium, read_volume(book, html, Camera(chromium, html)), part)
+    folder = html.parent / "takeaway"  # always the same one: what a killed run has left goes with the next
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        with browser() as chromium:
+            part = folder / path.name
+            KINDS[kind](chromium, read_volume(book, html, Camera(chromium, html)), part)
         part.replace(path)
+    finally:
+        shutil.rmtree(folder)
     offer(html, path.stem)
     return path
 

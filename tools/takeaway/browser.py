@@ -22,15 +22,20 @@ WIDTH, SCALE = 760, 2
 _LOOKS = 20
 
 
-def command() -> str:
+def command(own: str) -> str:
     """Find the browser.
+
+    Parameters
+    ----------
+    own
+        Where Playwright's own would be, which `playwright install chromium` fetches.
 
     Raises
     ------
     TakeawayError
         None is installed.
     """
-    names = (os.environ.get("CHROMIUM", ""), *COMMANDS)
+    names = (os.environ.get("CHROMIUM", ""), *COMMANDS, own)
     found = next((path for name in names if (path := shutil.which(name))), None)
     if found is None:
         raise TakeawayError("no Chromium found: apt-get install chromium, or set CHROMIUM=/path/to/it")
@@ -40,8 +45,8 @@ def command() -> str:
 @contextmanager
 def browser() -> Iterator[Browser]:
     """Give a headless Chromium."""
-    path = command()
     with sync_playwright() as playwright:
+        path = command(playwright.chromium.executable_path)
         try:
             running = playwright.chromium.launch(
                 executable_path=path,

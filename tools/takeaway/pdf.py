@@ -20,7 +20,6 @@ from takeaway.volume import HEADINGS, Page, Volume, anchor_of, find, new_tag, te
 STYLE = Path(__file__).with_name("paper.css")
 #: Begins the alternative text of a formula, so that it can be told from a picture's.
 FORMULA = "Formula: "
-_MILLISECONDS = 300_000
 
 
 def lay_out(volume: Volume) -> BeautifulSoup:
