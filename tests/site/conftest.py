@@ -67,8 +67,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def site(side_by_side: SideBySide) -> Path:
     """Give the folder of the built book, brought up to date; what has not changed is neither executed nor read."""
-    if os.environ.get("ACCESS_DEV"):
-        return Path(os.environ["ACCESS_DEV"])
     # Without the tests' own setting of threads: what the chapters measure is printed on their pages.
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     with side_by_side.once("site") as to_be_made:

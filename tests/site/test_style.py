@@ -37,6 +37,20 @@ def test_colours_are_told_apart_by_everyone(selector, sight):
         assert difference(theme[one], theme[other], sight) >= 11, (one, other)
 
 
+@pytest.mark.parametrize("sight", SIGHTS)
+def test_dimmed_figures_of_the_dark_theme_are_told_apart_too(sight):
+    left = float(
+        re.search(r"cell_output img {\s+filter: brightness\(([\d.]+)\);", CSS.read_text(encoding="utf-8"))[1]
+    )
+
+    def dim(colour):
+        return "#" + bytes(round(part * left) for part in bytes.fromhex(colour[1:])).hex()
+
+    for one, other in combinations(PALETTE.values(), 2):
+        assert difference(dim(one), dim(other), sight) >= 10, (one, other)
+        assert contrast(dim(one), dim("#ffffff")) >= 4.5, one
+
+
 def test_figures_of_both_kinds_have_the_same_colours():
     light = colours("html")
     assert {hue: light[hue] for hue in HUES} == PALETTE
