@@ -62,6 +62,10 @@ validate: environment ## Run every notebook again and compare (VALIDATE="--platf
 measure: environment ## Repeat every measurement in full and store the results
 	@$(BIN)/transformer-book measure all
 
+.PHONY: gpu
+gpu: environment ## Run GPU tests, every chapter and the quick measurements on CUDA (needs a GPU)
+	@PYTHONPATH=tools $(BIN)/python tools/gpu.py
+
 .PHONY: bench
 bench: environment ## Compare with other libraries side by side and store it (BENCH="--quick" only tries it)
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --upgrade --target _build/peers --requirement benchmarks/requirements.txt

@@ -689,7 +689,8 @@ def test_multi_head_attention_has_four_projections_with_bias() -> None:
     }
 
 
-DEVICES = ["cpu"] + ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available()
+CUDA = pytest.param("cuda", marks=pytest.mark.gpu)
+DEVICES = ["cpu"] + [CUDA] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available()
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -73,6 +73,14 @@ def exit_of(*words: str) -> int:
     return caught.value.code
 
 
+def test_a_terminal_that_lacks_a_letter_gets_its_escape(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    assert exit_of("train", "--help") == 0
+    terminal.flush()
+    assert rb"0 \u2026 1" in terminal.buffer.getvalue()  # type: ignore[attr-defined]
+
+
 def test_a_measurement_is_judged_and_stored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "new" / "folder"
     words = ["measure", "mask_properties", "--seeds", "2", "--device", "cpu", "--output", str(folder)]

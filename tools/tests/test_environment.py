@@ -60,6 +60,20 @@ def test_environment_is_made_once_and_again_when_it_must(folder):
     assert str(folder) not in script
 
 
+def test_no_network_is_one_clear_line_and_the_next_run_works(folder, monkeypatch):
+    for name, value in (("INDEX_URL", "http://127.0.0.1:9/simple"), ("RETRIES", "1"), ("CONFIG_FILE", os.devnull)):
+        monkeypatch.setenv(f"PIP_{name}", value)
+    (folder / "requirements.txt").write_text("no-such-package-anywhere\n")
+    failed = make(folder, f"PYTHON={PYTHON}")
+    assert failed.returncode != 0
+    said = [line for line in failed.stderr.splitlines() if not line.startswith("make: ")]
+    assert said[-1] == (
+        "Installing into .venv: there is no connection to the package index. The next make goes on from here."
+    )
+    (folder / "requirements.txt").write_text("")
+    assert INSTALLING in make(folder).stdout
+
+
 def test_two_at_once_install_once(folder):
     command = ["make", "environment", f"PYTHON={PYTHON}"]
     both = [subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) for _ in range(2)]

@@ -56,6 +56,16 @@ def test_make_targets_and_files_exist(workflow):
             assert list(ROOT.glob(path)), path
 
 
+def test_weekly_tries_what_commits_do_not_and_only_two_may_fail():
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "weekly.yml").read_text(encoding="utf-8"))["jobs"]
+    assert {name for name, job in jobs.items() if job.get("continue-on-error")} == {"escape", "links"}
+    tried = {row["name"]: row["python"] for row in jobs["versions"]["strategy"]["matrix"]["include"]}
+    assert tried == {"oldest": "3.11", "newest": "3.13"}
+    assert set(tried) <= TARGETS
+    called = [word for job in jobs.values() for step in job["steps"] for word in commands(step.get("run", ""))]
+    assert set(called) == {"escape", "links", "colab", "environment"}
+
+
 def test_publishing_deploys_what_make_book_wrote():
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "publish.yml").read_text(encoding="utf-8"))
     used = [step.get("uses", step.get("run", "")) for step in steps(workflow)]
