@@ -229,14 +229,14 @@ class ChaptersTable(GeneratedTable):
                     self.text(part["caption"].removeprefix("Part ")),
                     [link],
                     self.text(hours(minutes)),
-                    self.text(f"{len(exercises)}, {hours(sum(exercises))}"),
+                    self.text(f"{len(exercises)} · {hours(sum(exercises))}"),
                 )
                 reading, solving, count = reading + minutes, solving + sum(exercises), count + len(exercises)
         yield (
             self.text("**Together**"),
             [],
             self.text(f"**{hours(reading)}**"),
-            self.text(f"**{count}, {hours(solving)}**"),
+            self.text(f"**{count} · {hours(solving)}**"),
         )
 
 

@@ -138,3 +138,40 @@ def test_chapters_say_what_they_take_and_when_they_ran(site, read, chapter):
     assert re.search(
         r"^Executed and checked on \d+ \w+ 20\d\d · Python 3\S+, torch \S+, numpy \S+, matplotlib", executed
     )
+
+
+def test_the_introduction_adds_up_the_times_of_the_chapters(site, read):
+    def minutes(text):
+        hours, rest = re.search(r"^(?:(\d+) h)? ?(?:(\d+) min)?$", text).groups(default="0")
+        return 60 * int(hours) + int(rest)
+
+    *rows, total = read(site / "book/intro.html").select("table.tb-chapters tbody tr")
+    assert len(rows) == len([*ROOT.glob("chapters/*.md")])
+    added = [0, 0, 0]
+    for row in rows:
+        _, chapter, reading, exercises = row.select("td")
+        page = read((site / "book" / chapter.a["href"]).resolve())
+        assert chapter.text.strip() == page.h1.find(string=True).strip()
+        assert page.select_one(".tb-chapter-facts").text.startswith(f"{minutes(reading.text.strip())} minutes ")
+        number, _, time = exercises.text.strip().partition(" · ")
+        titles = [title.text for title in page.select(".exercise > .admonition-title")]
+        assert int(number) == len(titles) > 0
+        assert minutes(time) == sum(int(title.split()[-2]) for title in titles)
+        for place, value in enumerate((minutes(reading.text.strip()), int(number), minutes(time))):
+            added[place] += value
+    _, _, reading, exercises = total.select("td")
+    number, _, time = exercises.text.strip().partition(" · ")
+    assert [minutes(reading.text.strip()), int(number), minutes(time)] == added
+
+
+def test_the_foot_of_a_page_names_what_comes_next(site, read, name):
+    if name == "search":
+        return
+    for side, word in (("left-prev", "Previous"), ("right-next", "Next")):
+        if link := read(site / f"{name}.html").select_one(f".prev-next-area a.{side}"):
+            target = (site / name).parent / link["href"]
+            kind = "chapter" if target.resolve().parent.name == "chapters" else "page"
+            assert link.select_one(".prev-next-subtitle").text == f"{word} {kind}"
+            assert link.select_one(".prev-next-title").text == read(target.resolve()).h1.find(string=True)
+        else:
+            assert name == ("book/intro" if word == "Previous" else "book/about")
