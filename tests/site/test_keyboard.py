@@ -17,7 +17,9 @@ LIST_STOPS = """() => {
             .filter((other) => other.name === e.name && inWay(other));
         return e === (group.find((other) => other.checked) ?? e);
     };
-    const stops = [...document.querySelectorAll(selector)].filter((e) => inWay(e) && chosen(e));
+    const stops = [...document.querySelectorAll(selector)]
+        .filter((e) => e.id !== "pst-back-to-top")  // comes and goes with the direction in which a page moves
+        .filter((e) => inWay(e) && chosen(e));
     stops.forEach((e, i) => { e.dataset.stop = i; });
     return stops.map((e) => e.outerHTML.slice(0, 160));
 }"""
@@ -55,6 +57,8 @@ def walk(page, key, stops):
         found = page.evaluate(LOOK_AT_FOCUS)
         if "html" not in found or [found["stop"]] == numbers[:1]:
             return numbers, problems
+        if "pst-back-to-top" in found["html"]:
+            continue
         if found["stop"] is None:
             problems.append(f"no known control: {found['html']}")
         numbers.append(found["stop"])
