@@ -21,8 +21,15 @@ from urllib.parse import quote, urlsplit
 
 import numpy as np
 from docutils import nodes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+from matplotlib.patches import Rectangle
+from PIL import Image
 from sphinx.application import Sphinx
 from sphinx.config import Config
+
+from transformer_book.plotting import PALETTE
 
 #: Characters of a description: fewer say little, and more are not shown.
 SHORTEST, LONGEST = 50, 160
@@ -103,19 +110,13 @@ def draw_card(path: Path, above: str, title: str, below: str, logo: Path) -> Non
     logo
         PNG for the corner.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # matplotlib takes a second: only where it is used
-    from matplotlib.figure import Figure
-    from matplotlib.image import imread
-    from matplotlib.patches import Rectangle
-    from PIL import Image
-
     width, height = CARD
     figure = Figure(figsize=(width / 100, height / 100), dpi=100, facecolor="white")
-    figure.add_artist(Rectangle((0, 0), 1, 24 / height, transform=figure.transFigure, color="#0b6bcb"))
+    figure.add_artist(Rectangle((0, 0), 1, 24 / height, transform=figure.transFigure, color=PALETTE["query"]))
     figure.figimage(imread(logo), xo=width - 80 - 256, yo=80)
     text = {"family": "DejaVu Sans", "parse_math": False}
-    figure.text(80 / width, 1 - 100 / height, above, color="#57606a", size=24, va="top", **text)
-    figure.text(80 / width, 80 / height, below, color="#57606a", size=20, **text)
+    figure.text(80 / width, 1 - 100 / height, above, color=PALETTE["muted"], size=24, va="top", **text)
+    figure.text(80 / width, 80 / height, below, color=PALETTE["muted"], size=20, **text)
     lines = textwrap.fill(title, 30)
     large = {"size": 42, "weight": "bold", "va": "top", "linespacing": 1.3}
     figure.text(80 / width, 1 - 170 / height, lines, color="#1b1f24", **large, **text)

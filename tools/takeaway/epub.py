@@ -18,6 +18,7 @@ from playwright.sync_api import Browser
 
 from takeaway.errors import TakeawayError
 from takeaway.volume import Page, Volume, anchor_of, find, new_tag, text_of
+from transformer_book.plotting import PALETTE
 
 STYLE = Path(__file__).with_name("reader.css")
 COVER = (1200, 1800)
@@ -181,11 +182,11 @@ def draw_cover(browser: Browser, volume: Volume) -> bytes:
         f"""<!DOCTYPE html><html lang="{volume.language}"><style>
         body {{ margin: 0; height: 100vh; display: flex; flex-direction: column; align-items: center;
                 justify-content: space-between; box-sizing: border-box; padding: 160px 90px; text-align: center;
-                background: #ffffff; color: #1b1f24; border-top: 60px solid #0b6bcb;
+                background: #ffffff; color: #1b1f24; border-top: 60px solid {PALETTE["query"]};
                 font-family: system-ui, sans-serif; }}
         h1 {{ margin: 0; font-size: 104px; line-height: 1.2 }}
         svg {{ width: 520px }}
-        p {{ margin: 0; font-size: 40px; color: #57606a }}
+        p {{ margin: 0; font-size: 40px; color: {PALETTE["muted"]} }}
         </style><h1>{escape(volume.title)}</h1>{logo}<p>{escape(volume.author)}</p></html>"""
     )
     cover = page.screenshot()
