@@ -36,6 +36,7 @@ DRAWN_BY_STYLE = {
     "pencil": ".bd-article .admonition.exercise > .admonition-title::after",
     "angle-down": ".bd-sidebar-secondary.hide:not(:hover) .onthispage::after",
     "github": ".bd-article a.github::before",
+    "magnifying-glass-minus": "div#searchbox p.highlight-link a::before",
 }
 _PLACE = re.compile(r'<(i|span) class="([^"]*\bfa[a-z-]* fa-[^"]*)"([^>]*)></\1>')
 _ICON = re.compile(r'[{,]"?([\w-]+)"?:\[(\d+),(\d+),\[([^\]]*)\],"[0-9a-f]+","([^"]+)"\]')

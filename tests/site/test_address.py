@@ -30,7 +30,8 @@ def head(site):
     """Return a function that gives what a page says of itself: title, canonical address, meta elements."""
 
     def read(name):
-        page = BeautifulSoup((site / f"{name}.html").read_text(encoding="utf-8"), "html.parser")
+        text, _, _ = (site / f"{name}.html").read_text(encoding="utf-8").partition("</head>")
+        page = BeautifulSoup(text, "html.parser")
         named = page.select("meta[property], meta[name]:not([name=viewport])")
         said = {meta.get("property") or meta["name"]: meta["content"] for meta in named}
         return said | {"title": page.title.text, "canonical": page.select_one("link[rel=canonical]")["href"]}
