@@ -185,7 +185,17 @@ def test_a_step_changes_the_weights_alike_in_both_precisions() -> None:
 # --- C11.6 ---------------------------------------------------------------------------------------------------
 
 
+def lacking() -> str:
+    """Say what compilation lacks here; nothing if it lacks nothing."""
+    try:
+        compiled_attention.check_compiler(CPU)
+    except RuntimeError as error:
+        return str(error)
+    return ""
+
+
 # Importing the compiler, torch warns of a module of its own.
+@pytest.mark.skipif(bool(lacking()), reason=lacking() or "nothing is lacking")
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_compiled_attention_is_attention_and_compiled_anew() -> None:
     live = compiled_attention.measure([0, 1], lengths=(7,), step_widths=(), width=22, head_width=11, repeats=1)
