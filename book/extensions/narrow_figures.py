@@ -10,6 +10,7 @@ EPUB keep the wide form.
 import os
 from binascii import a2b_base64
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
@@ -18,6 +19,7 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.environment.collectors import EnvironmentCollector
 from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util.images import get_image_size
 from sphinx.util.osutil import relative_uri
 
 from transformer_book.plotting import NARROW_VARIABLE
@@ -76,7 +78,9 @@ class NarrowFigures(SphinxPostTransform):
                 continue
             name = self.env.images[path][1]
             builder.images[path] = name
-            source = f'<source media="{NARROW_WINDOW}" srcset="{folder}/{name}" />'
+            size = get_image_size(str(Path(self.app.srcdir, path)))
+            place_kept = f'width="{size[0]}" height="{size[1]}"' if size else ""
+            source = f'<source media="{NARROW_WINDOW}" srcset="{folder}/{name}" {place_kept}/>'
             opening, closing = (
                 nodes.raw("", text, format="html") for text in (f"<picture>{source}", "</picture>")
             )

@@ -177,14 +177,22 @@ def test_figures_are_wide_on_a_screen_and_narrow_on_a_phone(visit, site, chapter
     read = """async () => {
         const images = [...document.querySelectorAll(".cell_output img")];
         for (const image of images) { image.loading = "eager"; await image.decode(); }
-        return images.map((image) => [image.currentSrc, image.naturalWidth, image.getBoundingClientRect().width]);
+        return images.map((image) => {
+            const { width, height } = image.getBoundingClientRect();
+            const { paddingTop, borderTopWidth } = getComputedStyle(image);
+            const frame = 2 * (parseFloat(paddingTop) + parseFloat(borderTopWidth));
+            const stretched = (width - frame) / (height - frame) * image.naturalHeight / image.naturalWidth;
+            return [image.currentSrc, image.naturalWidth, width, stretched];
+        });
     }"""
     wide = page.evaluate(read)
     page.set_viewport_size({"width": 390, "height": 900})
     narrow = page.evaluate(read)
     assert wide
-    for (source, natural, _), (on_phone, pixels, width) in zip(wide, narrow, strict=True):
+    for (source, natural, _, stretched), (on_phone, pixels, width, on_phone_too) in zip(wide, narrow, strict=True):
         assert source != on_phone
+        assert stretched == pytest.approx(1, abs=0.01)
+        assert on_phone_too == pytest.approx(1, abs=0.01)
         assert natural > pixels == NARROW_PIXELS
         assert width >= 330  # of which tests/experiments/test_figures.py computes the size of the letters
 
