@@ -169,7 +169,7 @@ def _live(address: str) -> str:
     """Say, on paper, where the widget is alive."""
     if not address:
         return ""
-    return f'<p class="tb-live">A still picture; the live one is at <a href="{address}">{address}</a>.</p>'
+    return f'<p class="tb-where-live">A still picture; the live one is at <a href="{address}">{address}</a>.</p>'
 
 
 def _text(state: dict[str, Model], model_id: str) -> Iterator[nodes.Element]:

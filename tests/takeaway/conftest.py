@@ -44,7 +44,8 @@ FIRST = f"""\
 <rect width="9" height="9"></rect></svg><figcaption><p>A figure.</p></figcaption></figure>
 <div class="cell"><div class="cell_output"><div class="tb-widget" data-tb-model="w0">
 <p class="tb-widget-alternative">A dial at 3.</p></div></div></div>
-<img src="../_images/dot.png" alt="A dot." loading="lazy">
+<picture><source media="screen and (max-width: 9rem)" srcset="../_images/narrow.png" width="1" height="2"/><img
+src="../_images/dot.png" alt="A dot." loading="lazy"></picture>
 <div class="exercise admonition"><p class="admonition-title">Exercise 1 · add · ★☆☆ · 1 min</p><p>Add.</p></div>
 <details class="sd-dropdown"><summary><span class="sd-summary-text">Solution</span></summary>
 <div class="sd-summary-content"><p id="answer">Four, as in <a href="#fig">the figure</a>.</p></div></details>

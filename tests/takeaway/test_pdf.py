@@ -134,6 +134,18 @@ def test_radicals_are_named_as_characters():
     )
 
 
+def test_bookmarks_get_back_the_spaces_between_their_lines():
+    printed = pikepdf.new()
+    printed.add_blank_page()
+    with printed.open_outline() as outline:
+        outline.root.append(pikepdf.OutlineItem("Where studentsgo", 0))
+        outline.root[0].children.append(pikepdf.OutlineItem("Elsewhere", 0))
+    pdf.part_words(printed, ["Where students go", "Another title"])
+    with printed.open_outline() as outline:
+        assert outline.root[0].title == "Where students go"
+        assert outline.root[0].children[0].title == "Elsewhere"  # another title is a fault, which the check names
+
+
 def test_heading_without_an_id_is_an_error(read):
     volume = read()
     del find(volume.pages[1].body, "#chapters-01_first\\.drawn")["id"]

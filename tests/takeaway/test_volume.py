@@ -83,7 +83,7 @@ def test_solution_without_an_exercise_is_an_error(small, read):
 
 def test_what_only_a_browser_can_do_is_gone(volume):
     body = volume.pages[1].body
-    assert not body.select("script, .headerlink, details, svg, header, .tb-widget")
+    assert not body.select("picture, source, script, .headerlink, details, svg, header, .tb-widget")
     assert "Unfolded text." in text_of(body)
 
 

@@ -112,7 +112,10 @@ def test_paper_says_where_the_live_widget_is(tmp_path, sphinx):
     assert done.returncode == 0, done.stdout + done.stderr
     text = (tmp_path / "html" / "index.html").read_text(encoding="utf-8")
     address = "https://book.example/here/index.html"
-    assert f'<p class="tb-live">A still picture; the live one is at <a href="{address}">{address}</a>.</p>' in text
+    assert (
+        f'<p class="tb-where-live">A still picture; the live one is at <a href="{address}">{address}</a>.</p>'
+        in text
+    )
 
 
 def test_every_view_is_mounted_in_place_of_its_text(built, open_page):

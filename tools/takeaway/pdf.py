@@ -6,6 +6,7 @@ first time to learn on which page everything begins, the second with these numbe
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 
 import pikepdf
@@ -162,13 +163,14 @@ def make(browser: Browser, volume: Volume, path: Path) -> None:
     print_file(browser, source, printed, tagged=True)
     if numbers != target_pages(printed):
         raise TakeawayError("expected the page numbers in the contents to move nothing to another page; they did")
-    finish(printed, volume, path)
     body = find(soup, "body")
+    outline = [(HEADINGS.index(heading.name) + 1, text_of(heading)) for heading in body.find_all(HEADINGS)]
+    finish(printed, volume, [title for _, title in outline], path)
     problems = pdf_check.problems(
         path,
         title=volume.title,
         language=volume.language,
-        outline=[(HEADINGS.index(heading.name) + 1, text_of(heading)) for heading in body.find_all(HEADINGS)],
+        outline=outline,
         shown=body.get_text(),
     )
     if problems:
@@ -208,9 +210,24 @@ def plain_radicals(cmap: bytes) -> bytes:
     return re.sub(rb"(^<[0-9A-F]{2,4}> )<(2[EF][0-9A-F]{2})>$", plain, cmap, flags=re.MULTILINE)
 
 
-def finish(printed: Path, volume: Volume, path: Path) -> None:
-    """Give a printed PDF its description, tell formulas from pictures, and store it small."""
+def part_words(pdf: pikepdf.Pdf, titles: list[str]) -> None:
+    """Put the spaces back into bookmarks: Chromium leaves them out where a heading's line breaks."""
+
+    def walk(items: list[pikepdf.OutlineItem]) -> Iterator[pikepdf.OutlineItem]:
+        for item in items:
+            yield item
+            yield from walk(item.children)
+
+    with pdf.open_outline(max_depth=len(HEADINGS)) as outline:
+        for item, title in zip(walk(outline.root), titles, strict=False):  # pdf_check counts them
+            if "".join(item.title.split()) == "".join(title.split()):
+                item.title = title
+
+
+def finish(printed: Path, volume: Volume, titles: list[str], path: Path) -> None:
+    """Give a printed PDF its description and its bookmarks' titles, tell formulas from pictures, store it small."""
     with pikepdf.open(printed) as pdf:
+        part_words(pdf, titles)
         for element in pdf_check.elements(pdf):
             if str(element.get("/Alt", "")).startswith(FORMULA):
                 element.S = pikepdf.Name.Formula

@@ -29,7 +29,7 @@ from takeaway.errors import TakeawayError
 
 HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 #: What a page has for a screen only.
-_DROPPED = "script, style, noscript, button, .headerlink, .tb-takeaway, .tb-live, .sd-summary-state-marker"
+_DROPPED = "script, style, noscript, button, .headerlink, .tb-takeaway, .tb-where-live, .sd-summary-state-marker"
 _REFERENCES = {"id", "for", "aria-labelledby", "aria-describedby", "headers"}
 _VARIABLE = re.compile(r"var\(--[\w-]+,\s*(#[0-9a-fA-F]+)\)")
 _DIAGRAM = re.compile(r"tb-figure-\d+-(\w+)$")
@@ -205,6 +205,10 @@ def _read(html: Path, name: str, part: str) -> Page:
     body = find(soup, "article.bd-article").extract()
     for element in body.select(_DROPPED):
         element.decompose()
+    for choice in body.select("picture"):  # between a wide form and one for phones: a page has room
+        for narrow in choice.select("source"):
+            narrow.decompose()
+        choice.unwrap()
     for comment in body.find_all(string=lambda text: isinstance(text, Comment)):
         comment.extract()
     if number := _NUMBER.match(name):  # by which the chapters call each other
