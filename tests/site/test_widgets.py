@@ -49,6 +49,7 @@ def widgets(visit, chapter):
 def test_mounted(widgets):
     for widget in widgets:
         assert widget.get_attribute("data-tb-mounted") == "true"
+        assert widget.locator(".tb-root").first.is_visible()
         assert widget.locator(".tb-widget-alternative").is_hidden()
 
 

@@ -225,7 +225,7 @@ def part_words(pdf: pikepdf.Pdf, titles: list[str]) -> None:
 
 
 def finish(printed: Path, volume: Volume, titles: list[str], path: Path) -> None:
-    """Give a printed PDF its description and its bookmarks' titles, tell formulas from pictures, store it small."""
+    """Give a printed PDF its description and titles, tell formulas from pictures, and store it small."""
     with pikepdf.open(printed) as pdf:
         part_words(pdf, titles)
         for element in pdf_check.elements(pdf):
