@@ -68,7 +68,7 @@ def test_tokens_per_second_and_their_ratio_by_hand(monkeypatch: pytest.MonkeyPat
     times = {"cached/4": [1.0, 2.0, 4.0], "reread/4": [2.0, 6.0, 40.0]}
     times |= {"cached/8": [1.0, 1.0, 1.0], "reread/8": [5.0, 5.0, 5.0]}
 
-    def timed(works, repeats: int, device) -> dict[str, list[float]]:
+    def timed(works, repeats: int, device, clock) -> dict[str, list[float]]:
         for work in works.values():
             work()
         return {name: times[name] for name in works}

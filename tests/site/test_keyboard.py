@@ -117,7 +117,7 @@ def test_search_opens_closes_and_gives_the_focus_back(visit, width):
     opener.press("Enter")
     page.wait_for_function("document.activeElement.matches('#pst-search-dialog input[type=search]')")
     page.keyboard.press("Escape")
-    assert page.locator("#pst-search-dialog").is_hidden()
+    page.locator("#pst-search-dialog").wait_for(state="hidden")
     assert opener.evaluate("opener => opener === document.activeElement")
 
 

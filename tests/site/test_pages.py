@@ -175,7 +175,7 @@ def test_diagrams_follow_the_theme_and_can_be_seen_in_both(visit, chapter):
 def test_figures_are_wide_on_a_screen_and_narrow_on_a_phone(visit, site, chapter):
     page = visit(chapter).page
     read = """async () => {
-        const images = [...document.querySelectorAll(".cell_output img")];
+        const images = [...document.querySelectorAll(".cell_output img:not(.tb-widget img)")];
         for (const image of images) { image.loading = "eager"; await image.decode(); }
         return images.map((image) => {
             const { width, height } = image.getBoundingClientRect();

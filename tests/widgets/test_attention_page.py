@@ -171,11 +171,11 @@ def test_small_pictures_hold_the_weights_in_the_theme_s_colour(folder, browser, 
     light = canvas.evaluate(PIXELS, [places, rows, columns])
     shown = [pixel[3] / 255 for pixel in light]
     assert shown == pytest.approx([float(weights[row, column]) for row, column in places], abs=0.02)
-    assert light[-1][:3] == pytest.approx([0x82, 0x50, 0xDF], abs=6)  # --w-weight, rounded by the transparency
+    assert light[-1][:3] == pytest.approx([0x66, 0x22, 0x8A], abs=6)  # --w-weight, rounded by the transparency
     page.evaluate("document.documentElement.dataset.theme = 'dark'")
     page.wait_for_timeout(50)
     dark = canvas.evaluate(PIXELS, [places, rows, columns])
-    assert dark[-1][:3] == pytest.approx([0xC2, 0x97, 0xFF], abs=6)
+    assert dark[-1][:3] == pytest.approx([0xA8, 0x70, 0xFA], abs=6)
     assert light[-1][3] == dark[-1][3]
     page.close()
 

@@ -1,6 +1,7 @@
 """constraints.txt: complete, public, and what `make constraints` writes."""
 
 import re
+import sysconfig
 from importlib import metadata
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).parents[2]
+#: Not sys.path: what setuptools brings along for itself comes onto it once setuptools is imported.
+SITE = sysconfig.get_path("purelib")
 PINS = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()[1:]
 
 
@@ -87,7 +90,7 @@ def test_every_package_allows_the_oldest_and_the_newest_python(python):
 
 def test_environment_holds_what_is_listed():
     """`make constraints` in the environment that the file made writes the same file."""
-    installed = {canonical(package.name): package.version for package in metadata.distributions()}
+    installed = {canonical(package.name): package.version for package in metadata.distributions(path=[SITE])}
     assert {canonical(name) for name, _ in requirements()} <= set(installed)
     for pin in PINS:
         name, version = pin.split("==")
