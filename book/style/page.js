@@ -32,6 +32,13 @@
     link.removeAttribute("target");
   }
 
+  // Where a search is closed and the focus stays in it, as on a phone, it goes back to the button that opens it.
+  const search = document.getElementById("pst-search-dialog");
+  search?.addEventListener("close", () => {
+    if (!search.contains(document.activeElement)) return;
+    [...document.querySelectorAll(".search-button__button")].find((button) => button.checkVisibility())?.focus();
+  });
+
   // Paper is light.
   const page = document.documentElement;
   let theme;

@@ -118,6 +118,7 @@ def test_search_opens_closes_and_gives_the_focus_back(visit, width):
     page.wait_for_function("document.activeElement.matches('#pst-search-dialog input[type=search]')")
     page.keyboard.press("Escape")
     page.locator("#pst-search-dialog").wait_for(state="hidden")
+    page.wait_for_function("document.activeElement.matches('.search-button__button')")
     assert opener.evaluate("opener => opener === document.activeElement")
 
 
