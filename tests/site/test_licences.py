@@ -17,8 +17,12 @@ MADE = (
     "_static/licences/*",
     "searchindex.js",
     "objects.inv",
+    ".buildinfo",
+    "sitemap.xml",
+    "robots.txt",
+    "*.pdf",  # by `make pdf` and `make epub`
+    "*.epub",
 )
-MADE += ("searchindex.js", ".buildinfo", "sitemap.xml", "robots.txt")
 #: Words that a licence's text must have; what one licence calls for, one of an entry's texts has.
 WORDS = {
     "MIT": "Permission is hereby granted, free of charge",

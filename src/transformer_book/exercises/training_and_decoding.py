@@ -572,7 +572,7 @@ def check_cache_bytes(answer: Callable[[Tensor, int, int, int, int], Tensor]) ->
 
     def inputs(source_length: int, num_layers: int, batch_size: int) -> dict[str, object]:
         width = 4 * draw.whole(5, 40)
-        length = torch.tensor([1, 5, 11], device="cpu")
+        length = torch.tensor([1, draw.whole(2, 30), draw.whole(31, 60)], device="cpu")
         sizes = {"source_length": source_length, "d_model": width}
         return {"length": length, **sizes, "num_layers": num_layers, "batch_size": batch_size}
 
