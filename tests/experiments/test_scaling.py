@@ -1,6 +1,7 @@
 """Instruments of chapter 11: counts, crossings, memory that is kept, two processes, two precisions."""
 
 import random
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from transformer_book.cli import main
 from transformer_book.cost import Load, Sizes, activation_bytes, count_flops
 from transformer_book.device import CPU
 from transformer_book.experiments import (
@@ -189,7 +191,7 @@ def lacking() -> str:
     """Say what compilation lacks here; nothing if it lacks nothing."""
     try:
         compiled_attention.check_compiler(CPU)
-    except RuntimeError as error:
+    except FileNotFoundError as error:
         return str(error)
     return ""
 
@@ -209,12 +211,15 @@ def test_compiled_attention_is_attention_and_compiled_anew() -> None:
     [("compiler", r"expected a C\+\+ compiler \(g\+\+ or clang\+\+\)"), ("headers", "Python's header files")],
 )
 def test_what_compilation_needs_is_named(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, hidden: str, message: str
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, hidden: str, message: str
 ) -> None:
     if hidden == "compiler":
         monkeypatch.setenv("PATH", str(tmp_path))
     else:
         monkeypatch.setattr(compiled_attention.shutil, "which", lambda name: f"/usr/bin/{name}")
         monkeypatch.setattr(compiled_attention.sysconfig, "get_path", lambda name: str(tmp_path))
-    with pytest.raises(RuntimeError, match=message):
+    with pytest.raises(FileNotFoundError, match=message):
         compiled_attention.measure([0])
+    with pytest.raises(SystemExit):  # the command says it in a line
+        main(["measure", "compiled_attention", "--seeds", "1", "--device", "cpu"])
+    assert re.search(message, capsys.readouterr().err.splitlines()[-1])

@@ -33,7 +33,7 @@ def check_compiler(device: torch.device) -> None:
 
     Raises
     ------
-    RuntimeError
+    FileNotFoundError
         The device is a CPU, and a C++ compiler or the header files of Python are missing.
     """
     if device.type != "cpu":
@@ -44,7 +44,7 @@ def check_compiler(device: torch.device) -> None:
         missing = "Python's header files; on Debian, apt-get install python3-dev"
     else:
         return
-    raise RuntimeError(f"torch.compile: expected {missing}; found none")
+    raise FileNotFoundError(f"torch.compile: expected {missing}; found none")
 
 
 @contextmanager
@@ -111,7 +111,7 @@ def measure(
 
     Raises
     ------
-    RuntimeError
+    FileNotFoundError
         `torch.compile` lacks what it needs on this machine.
     """
     check_compiler(device)
